@@ -1,0 +1,10 @@
+"""recur: write a recurrent cell once, get every engine, exact gradient flow, Flax modules and reports."""
+
+from recur import cells, engines
+from recur.engines import unroll
+
+__all__ = [
+    "cells",
+    "engines",
+    "unroll",
+]

@@ -1,0 +1,78 @@
+"""Checks of arguments that run before anything is traced; each error names argument, expected, got, remedy."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def check_positive(name: str, value: Any) -> int:
+    """Returns `value` as an int, or raises if it is no whole number of at least 1."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number >= 1, got {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{name}: expected a whole number >= 1, got {number}")
+    return number
+
+
+def check_key(name: str, key: Any) -> None:
+    """Raises TypeError unless `key` is one PRNG key, of the new kind or the old (uint32 [2])."""
+    is_key = isinstance(key, jax.Array) and (
+        jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or (key.dtype == jnp.uint32 and key.ndim == 1)
+    )
+    if not is_key:
+        raise TypeError(f"{name}: expected a PRNG key, got {key!r}; make one with jax.random.key(seed)")
+
+
+def check_floating(name: str, array: Any, remedy: str) -> None:
+    """Raises TypeError unless `array` has a real or complex floating dtype."""
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        raise TypeError(f"{name}: expected a floating dtype, got {array.dtype}; {remedy}")
+
+
+def check_shape(name: str, array: Any, expected: tuple[int, ...], remedy: str) -> None:
+    """Raises ValueError unless `array` has exactly the shape `expected`."""
+    if tuple(array.shape) != tuple(expected):
+        raise ValueError(f"{name}: expected shape {tuple(expected)}, got {tuple(array.shape)}; {remedy}")
+
+
+def check_tree(name: str, tree: Any, expected: Any, remedy: str, *, dtypes: bool = True) -> None:
+    """Raises unless `tree` has the structure, leaf shapes and leaf dtypes of `expected`.
+
+    Args:
+        name: Argument name for the message; leaves are named by their path, as in ``params['kernel']``.
+        tree: What came.
+        expected: Pytree of arrays or `jax.ShapeDtypeStruct`.
+        remedy: How to get a right one.
+        dtypes: Whether dtypes must agree too.
+
+    Raises:
+        TypeError: Other structure or dtype.
+        ValueError: Other shape.
+    """
+    if jax.tree.structure(tree) != jax.tree.structure(expected):
+        raise TypeError(f"{name}: expected {_outline(expected)}, got {_outline(tree)}; {remedy}")
+    for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(expected), strict=True):
+        label = name + jax.tree_util.keystr(path)
+        if not hasattr(leaf, "shape"):
+            raise TypeError(f"{label}: expected an array of shape {want.shape}, got {leaf!r}; {remedy}")
+        check_shape(label, leaf, want.shape, remedy)
+        if dtypes and leaf.dtype != want.dtype:
+            raise TypeError(f"{label}: expected dtype {want.dtype}, got {leaf.dtype}; {remedy}")
+
+
+def _outline(tree: Any) -> str:
+    """Names a tree's containers and fields without its numbers."""
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{k!r}: {_outline(v)}" for k, v in tree.items()) + "}"
+    if hasattr(tree, "_fields"):
+        pairs = zip(tree._fields, tree, strict=True)
+        return f"{type(tree).__name__}({', '.join(f'{k}={_outline(v)}' for k, v in pairs)})"
+    if isinstance(tree, (list, tuple)):
+        return f"{type(tree).__name__} of {len(tree)}"
+    return "array" if hasattr(tree, "shape") else type(tree).__name__

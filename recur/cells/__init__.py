@@ -1,0 +1,43 @@
+"""What a recurrent network computes in one step. `CELLS` is the table of cells that all suites multiply."""
+
+from recur.cells._base import Cell
+from recur.cells._base import output_size
+from recur.cells._base import parameter_shapes
+from recur.cells._base import state_type
+from recur.cells._elman import elman
+from recur.cells._gru import gru
+from recur.cells._init import INITIALIZERS
+from recur.cells._init import Chrono
+from recur.cells._init import Constant
+from recur.cells._init import Gaussian
+from recur.cells._init import GlorotUniform
+from recur.cells._init import Identity
+from recur.cells._init import LecunNormal
+from recur.cells._init import Orthogonal
+from recur.cells._lstm import lstm
+from recur.cells._pointwise import PointwiseCell
+from recur.cells._pointwise import pointwise
+from recur.cells._stacked import stacked
+from recur.cells._table import CELLS
+
+__all__ = [
+    "CELLS",
+    "INITIALIZERS",
+    "Cell",
+    "Chrono",
+    "Constant",
+    "Gaussian",
+    "GlorotUniform",
+    "Identity",
+    "LecunNormal",
+    "Orthogonal",
+    "PointwiseCell",
+    "elman",
+    "gru",
+    "lstm",
+    "output_size",
+    "parameter_shapes",
+    "pointwise",
+    "stacked",
+    "state_type",
+]

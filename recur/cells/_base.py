@@ -1,0 +1,95 @@
+"""The contract of a cell: one step of a recurrence, as a value."""
+
+import abc
+import functools
+from collections import namedtuple
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur._types import Array, Float, Key, Params, State
+
+
+class Cell(abc.ABC):
+    """One step of a recurrence: ``state_t = F(params, state_{t-1}, x_t)``, ``output_t`` read from ``state_t``.
+
+    A cell is a value: a frozen, hashable dataclass that holds no arrays. Parameters and state are handed in.
+    Everything broadcasts over leading batch axes ``*B``.
+
+    A subclass defines `init`, `initial_state` and **either** `step` **or** `advance` (with `project`, if part of
+    the step does not depend on the state: engines do that part for all time steps in one product).
+
+    Example:
+        A leaky integrator without parameters, ``h_t = 0.9 h_{t-1} + x_t``, written as a plain cell:
+
+        >>> import dataclasses, jax.numpy as jnp, recur
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Leaky(recur.cells.Cell):
+        ...     size: int
+        ...     def init(self, key, input_size, dtype=jnp.float32):
+        ...         return {}
+        ...     def initial_state(self, batch_shape=(), dtype=jnp.float32):
+        ...         return recur.cells.state_type("h")(h=jnp.zeros((*batch_shape, self.size), dtype))
+        ...     def step(self, params, state, x):
+        ...         h = 0.9 * state.h + x
+        ...         return state._replace(h=h), h
+        >>> recur.unroll(Leaky(1), {}, jnp.ones((3, 1))).outputs.ravel().round(2).tolist()
+        [1.0, 1.899999976158142, 2.7100000381469727]
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a class that defines neither `step` nor `advance`, which would call each other forever."""
+        super().__init_subclass__(**kwargs)
+        if cls.step is Cell.step and cls.advance is Cell.advance:
+            raise TypeError(f"{cls.__name__}: expected a cell that defines step(params, state, x), found none")
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
+        """Draws parameters for inputs of `input_size` features."""
+
+    @abc.abstractmethod
+    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
+        """Returns the state before the first step, each leaf ``[*batch_shape, ...]``."""
+
+    def project(self, params: Params, xs: Float[Array, "*A X"]) -> Any:
+        """Returns the share of a step that does not depend on the state, for any leading axes ``*A``."""
+        del params
+        return xs
+
+    def advance(self, params: Params, state: State, projected: Any) -> State:
+        """Returns the next state from the current one and ``projected = project(params, x)``."""
+        state, output = self.step(params, state, projected)
+        if type(self).output is Cell.output and output is not state[0]:
+            raise TypeError(
+                f"{type(self).__name__}.step: expected the output to be the state's first field, "
+                f"got another array; define output(state) to say how the output reads from the state"
+            )
+        return state
+
+    def step(self, params: Params, state: State, x: Float[Array, "*B X"]) -> tuple[State, Float[Array, "*B H"]]:
+        """Takes one step: ``(next state, its output)``."""
+        state = self.advance(params, state, self.project(params, x))
+        return state, self.output(state)
+
+    def output(self, state: State) -> Float[Array, "*B H"]:
+        """Reads the output from a state: its first field, ``h``."""
+        return state[0]
+
+
+@functools.cache
+def state_type(*fields: str) -> type:
+    """Returns the NamedTuple class with these fields: the same class for the same fields, whatever the cell."""
+    return namedtuple("State", fields)
+
+
+@functools.cache
+def parameter_shapes(cell: Cell, input_size: int) -> Params:
+    """Returns the tree of `jax.ShapeDtypeStruct` that ``cell.init`` makes, without drawing anything."""
+    return jax.eval_shape(lambda key: cell.init(key, input_size), jax.random.key(0))
+
+
+@functools.cache
+def output_size(cell: Cell) -> int:
+    """Returns the number of output features H of a cell."""
+    return jax.eval_shape(lambda: cell.output(cell.initial_state())).shape[-1]

@@ -1,0 +1,104 @@
+"""What all gated cells share: three parameter arrays, drawn gate by gate, and the projection of the input."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur._checks import check_key, check_positive
+from recur._types import Array, Float, Key, Params
+from recur.cells._init import (
+    Chrono,
+    Constant,
+    GlorotUniform,
+    InitSpec,
+    Orthogonal,
+    PerGate,
+    draw_gates,
+    per_gate,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GateInit:
+    """How the kernels and biases of a block of gates are drawn.
+
+    Args:
+        gates: Gate names, in the order of the gate axis G.
+        kernel: Initialiser of each gate's input kernel ``[X, H]``.
+        recurrent: Initialiser of each gate's recurrent kernel ``[H, H]``.
+        bias: Initialiser of each gate's bias ``[H]``, or `Chrono`, which sets all of them.
+        keep: Gate that keeps the state, for `Chrono`; None where the cell has none.
+        write: Gate that lets the input in, for `Chrono`.
+    """
+
+    gates: tuple[str, ...]
+    kernel: PerGate
+    recurrent: PerGate
+    bias: PerGate | Chrono
+    keep: str | None = None
+    write: str | None = None
+
+    def draw(self, key: Key[Array, ""], input_size: int, hidden_size: int, dtype: Any) -> Params:
+        """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]`` and ``bias [G, H]``."""
+        input_size = check_positive("input_size", input_size)
+        check_key("key", key)
+        for_kernel, for_recurrent, for_bias = jax.random.split(key, 3)
+        if isinstance(self.bias, Chrono):
+            bias = self.bias.biases(for_bias, self.gates, self.keep, self.write, hidden_size, dtype)
+        else:
+            bias = draw_gates(for_bias, self.bias, (hidden_size,), dtype)
+        return {
+            "kernel": draw_gates(for_kernel, self.kernel, (input_size, hidden_size), dtype),
+            "recurrent_kernel": draw_gates(for_recurrent, self.recurrent, (hidden_size, hidden_size), dtype),
+            "bias": bias,
+        }
+
+
+def gate_init(
+    gates: tuple[str, ...],
+    *,
+    kernel_init: InitSpec = "glorot_uniform",
+    recurrent_init: InitSpec = "orthogonal",
+    bias_init: InitSpec | Chrono = "zeros",
+    keep: str | None = None,
+    write: str | None = None,
+) -> GateInit:
+    """Reads the three ``*_init`` options of a cell factory (see `recur.cells.pointwise`)."""
+    if isinstance(bias_init, Chrono):
+        if keep is None:
+            raise ValueError(
+                f"bias_init: expected an initialiser, got {bias_init}, which needs a gate that keeps the state; "
+                f"gates {list(gates)} declare none (keep=...): use a gated cell such as lstm or gru"
+            )
+        bias = bias_init
+    else:
+        bias = per_gate("bias_init", bias_init, gates, Constant(0.0))
+    return GateInit(
+        gates=gates,
+        kernel=per_gate("kernel_init", kernel_init, gates, GlorotUniform()),
+        recurrent=per_gate("recurrent_init", recurrent_init, gates, Orthogonal()),
+        bias=bias,
+        keep=keep,
+        write=write,
+    )
+
+
+def expand_to(array: jax.Array, ndim: int) -> jax.Array:
+    """Adds leading axes to reach `ndim`, so that no rank is promoted silently."""
+    return jnp.expand_dims(array, tuple(range(ndim - array.ndim)))
+
+
+def gate_product(x: Float[Array, "*A F"], kernel: Float[Array, "F G H"]) -> Float[Array, "*A G H"]:
+    """Returns ``x W`` for all gates in one matrix product, accumulated in float32 or better."""
+    fan_in, *gates_units = kernel.shape
+    accumulate = jnp.result_type(jnp.float32, x.dtype, kernel.dtype)
+    product = jnp.matmul(x, kernel.reshape(fan_in, -1), preferred_element_type=accumulate)
+    return product.reshape(*x.shape[:-1], *gates_units)
+
+
+def project_gates(params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
+    """Returns ``x W + b`` for all gates."""
+    product = gate_product(xs, params["kernel"])
+    return product + expand_to(params["bias"], product.ndim)

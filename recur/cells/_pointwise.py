@@ -1,0 +1,239 @@
+"""Cells declared by one elementwise function: `pointwise`."""
+
+import dataclasses
+import functools
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur._checks import check_positive
+from recur._types import Array, Float, Initializer, Key, Params, State
+from recur.cells._base import Cell, state_type
+from recur.cells._gates import GateInit, expand_to, gate_init, gate_product, project_gates
+from recur.cells._init import Chrono, InitSpec
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+class Shares(NamedTuple):
+    """A split gate's two shares before any activation: `x` from the input (with the bias), `h` from the state."""
+
+    x: jax.Array
+    h: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """What `pointwise` was told: everything about a cell but its size and its initialisers."""
+
+    name: str
+    state: tuple[str, ...]
+    gates: tuple[tuple[str, Activation | None], ...]
+    split: tuple[str, ...]
+    weights: tuple[tuple[str, Initializer], ...]
+    keep: str | None
+    write: str | None
+    update: Callable[..., Mapping[str, jax.Array]]
+
+    def __post_init__(self) -> None:
+        """Checks the names against each other."""
+        gates, weights = self.gate_names, [name for name, _ in self.weights]
+        if not self.state or self.state[0] != "h":
+            raise ValueError(f"state: expected 'h', the output, as first field, got {self.state}")
+        if not gates:
+            raise ValueError("gates: expected at least one gate, got none")
+        for argument, names in (("state", self.state), ("gates", gates), ("weights", weights)):
+            wrong = [n for n in names if not n.isidentifier() or n.startswith("_") or names.count(n) > 1]
+            if wrong:
+                raise ValueError(f"{argument}: expected distinct names fit for attributes, got {wrong}")
+        for argument, names in (
+            ("split", self.split),
+            ("keep", [self.keep] if self.keep else []),
+            ("write", [self.write] if self.write else []),
+        ):
+            unknown = sorted(set(names) - set(gates))
+            if unknown:
+                raise ValueError(f"{argument}: expected gates among {list(gates)}, got {unknown}")
+        taken = sorted({"kernel", "recurrent_kernel", "bias"} & set(weights))
+        if taken:
+            raise ValueError(f"weights: expected names other than {taken}, which the cell has already")
+        for name, activation in self.gates:
+            if activation is not None and not callable(activation):
+                raise TypeError(f"gates[{name!r}]: expected a function or None (linear), got {activation!r}")
+            if name in self.split and activation is not None:
+                raise ValueError(
+                    f"split: gate {name!r} is handed over before any activation, so declare it with None "
+                    f"and apply the activation inside {self.name}"
+                )
+
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """Gate names in the order of the gate axis."""
+        return tuple(name for name, _ in self.gates)
+
+
+@functools.cache
+def _gates_type(names: tuple[str, ...]) -> type:
+    return namedtuple("Gates", names)
+
+
+@functools.cache
+def _weights_type(names: tuple[str, ...]) -> type:
+    return namedtuple("Weights", names)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PointwiseCell(Cell):
+    """A cell whose step is two matrix products and one elementwise function. Made by a `pointwise` factory.
+
+    With ``pre = x W + b + h U`` gate by gate: ``state = update(activation(pre), state[, weights])``.
+    """
+
+    declaration: Declaration
+    hidden_size: int
+    inits: GateInit
+
+    @property
+    def name(self) -> str:
+        """Name of the declared function."""
+        return self.declaration.name
+
+    def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
+        """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]``, ``bias [G, H]`` and the weights ``[H]``."""
+        params = self.inits.draw(key, input_size, self.hidden_size, dtype)
+        for index, (name, initializer) in enumerate(self.declaration.weights):
+            # Folding keeps the kernels of a cell the same whether or not it declares weights.
+            params[name] = initializer(jax.random.fold_in(key, index), (self.hidden_size,), dtype)
+        return params
+
+    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
+        """Returns zeros ``[*batch_shape, H]`` for each field."""
+        fields = self.declaration.state
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), dtype)
+        return state_type(*fields)(**dict.fromkeys(fields, zeros))
+
+    def project(self, params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
+        """Returns ``x W + b`` for all gates."""
+        return project_gates(params, xs)
+
+    def advance(self, params: Params, state: State, projected: Float[Array, "*B G H"]) -> State:
+        """Returns the next state."""
+        recurrent = gate_product(state[0], params["recurrent_kernel"])
+        return self.update(params, self.activate(projected, recurrent), state)
+
+    def activate(self, projected: Float[Array, "*B G H"], recurrent: Float[Array, "*B G H"]) -> Any:
+        """Returns the gates, by name: activated sums, or both shares where the gate is split."""
+        declared = self.declaration
+        values = []
+        for index, (name, activation) in enumerate(declared.gates):
+            x, h = projected[..., index, :], recurrent[..., index, :]
+            if name in declared.split:
+                values.append(Shares(x, h))
+            else:
+                values.append(x + h if activation is None else activation(x + h))
+        return _gates_type(declared.gate_names)(*values)
+
+    def update(self, params: Params, gates: Any, state: State) -> State:
+        """Applies the declared function and checks that it returns the declared state."""
+        declared = self.declaration
+        arguments = [gates, state]
+        if declared.weights:
+            names = tuple(name for name, _ in declared.weights)
+            arguments.append(_weights_type(names)(*(expand_to(params[n], state[0].ndim) for n in names)))
+        fields = declared.update(*arguments)
+        if not isinstance(fields, Mapping) or set(fields) != set(declared.state):
+            got = sorted(fields) if isinstance(fields, Mapping) else type(fields).__name__
+            raise TypeError(f"{self.name}: expected a dict with the state fields {list(declared.state)}, got {got}")
+        return type(state)(**fields)
+
+    def __repr__(self) -> str:
+        """Shows the call that makes the cell, options left out where they are the default."""
+        return f"{self.name}({self.hidden_size})"
+
+
+def pointwise(
+    *,
+    state: Sequence[str],
+    gates: Mapping[str, Activation | None],
+    split: Sequence[str] = (),
+    weights: Mapping[str, Initializer] | None = None,
+    keep: str | None = None,
+    write: str | None = None,
+    name: str | None = None,
+) -> Callable[[Callable[..., Mapping[str, jax.Array]]], Callable[..., PointwiseCell]]:
+    """Declares a cell by one elementwise function ``update(gate, state[, weight]) -> {field: array}``.
+
+    For every gate g, with parameters W_g ``[X, H]``, U_g ``[H, H]``, b_g ``[H]``:
+
+        gate.g = activation_g(x W_g + b_g + h U_g)
+
+    Args:
+        state: Names of the state's fields, each ``[*B, H]``; the first must be ``h``, the output and what enters
+            the recurrent product.
+        gates: Activation of each gate by name, in the order of the gate axis; None leaves the gate linear.
+        split: Gates handed over as two shares before any activation: ``gate.n.x = x W_n + b_n`` and
+            ``gate.n.h = h U_n``.
+        weights: Per-unit weights ``[H]`` by name with their initialisers; they come as third argument.
+        keep: Gate that keeps the state, and
+        write: gate that lets the input in: what `Chrono` initialises.
+        name: Name in messages and reports; by default the function's.
+
+    Returns:
+        A decorator that turns the function into a factory:
+        ``factory(hidden_size, *, kernel_init, recurrent_init, bias_init) -> PointwiseCell``. Each ``*_init`` is a
+        name of `INITIALIZERS`, a number, an initialiser ``(key, shape, dtype) -> array``, or a mapping from gate
+        to one of these; ``bias_init`` may be `Chrono`.
+
+    Raises:
+        ValueError: Names that clash or are unknown.
+        TypeError: An activation that is no function.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, recur
+        >>> @recur.cells.pointwise(state=("h",), gates={"f": jax.nn.sigmoid, "n": jnp.tanh})
+        ... def leaky(gate, state):
+        ...     return {"h": gate.f * state.h + (1 - gate.f) * gate.n}
+        >>> cell = leaky(8)
+        >>> params = cell.init(jax.random.key(0), 3)
+        >>> recur.unroll(cell, params, jnp.ones((100, 3))).outputs.shape
+        (100, 8)
+    """
+
+    def declare(update: Callable[..., Mapping[str, jax.Array]]) -> Callable[..., PointwiseCell]:
+        declaration = Declaration(
+            name=name or update.__name__,
+            state=tuple(state),
+            gates=tuple(gates.items()),
+            split=tuple(split),
+            weights=tuple((weights or {}).items()),
+            keep=keep,
+            write=write,
+            update=update,
+        )
+
+        def factory(
+            hidden_size: int,
+            *,
+            kernel_init: InitSpec = "glorot_uniform",
+            recurrent_init: InitSpec = "orthogonal",
+            bias_init: InitSpec | Chrono = "zeros",
+        ) -> PointwiseCell:
+            inits = gate_init(
+                declaration.gate_names,
+                kernel_init=kernel_init,
+                recurrent_init=recurrent_init,
+                bias_init=bias_init,
+                keep=keep,
+                write=write,
+            )
+            return PointwiseCell(declaration, check_positive("hidden_size", hidden_size), inits)
+
+        # Named after the declared function but with its own signature, which functools.wraps would hide.
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(factory, attribute, getattr(update, attribute))
+        return factory
+
+    return declare

@@ -1,0 +1,51 @@
+"""The oracle engine: one step after the other."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from recur._checks import check_positive
+from recur._types import Array, Bool, State
+from recur.cells._base import Cell
+from recur.engines._base import Info, Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """Runs any cell step by step with `jax.lax.scan`; the input's share is computed for all steps beforehand.
+
+    Args:
+        unroll: Steps per iteration of the compiled loop; the result does not depend on it.
+    """
+
+    unroll: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the knob."""
+        check_positive("unroll", self.unroll)
+
+    def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
+        """Runs the cell (see `Engine.run`)."""
+
+        def step(state: State, inputs: tuple) -> tuple[State, State]:
+            projected, mask, reset = inputs
+            before = state if reset is None else select(reset, problem.restart, state)
+            after = cell.advance(problem.params, before, projected)
+            if mask is not None:
+                after = select(mask, after, state)
+            return after, after
+
+        projected = cell.project(problem.params, problem.xs)
+        inputs = (projected, problem.mask, problem.reset)
+        final, states = jax.lax.scan(step, problem.start, inputs, reverse=reverse, unroll=self.unroll)
+        return states, final, Info(engine="scan", reason="asked for")
+
+
+def select(where: Bool[Array, "*B"], yes: State, no: State) -> State:
+    """Takes the state `yes` where `where` is true and `no` elsewhere."""
+
+    def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(where.reshape(where.shape + (1,) * (a.ndim - where.ndim)), a, b)
+
+    return jax.tree.map(leaf, yes, no)

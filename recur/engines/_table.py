@@ -1,0 +1,13 @@
+"""The table of engines: name -> class, every one made without arguments."""
+
+from collections.abc import Callable
+
+from recur.engines._auto import Auto
+from recur.engines._base import Engine
+from recur.engines._scan import Scan
+
+ENGINES: dict[str, Callable[..., Engine]] = {
+    "auto": Auto,
+    "scan": Scan,
+}
+"""Every engine by name. A new engine is one file and one row here; the conformance suite then runs it."""

@@ -1,0 +1,163 @@
+"""The entry point: `unroll` checks its arguments, then hands them to an engine."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur._checks import check_floating, check_shape, check_tree
+from recur._types import Array, Bool, Float, Params, State
+from recur.cells._base import Cell, parameter_shapes
+from recur.engines._auto import Auto
+from recur.engines._base import Engine, Problem, Run
+
+
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reset_state: State | None = None,
+    reverse: bool = False,
+    engine: Engine = Auto(),  # noqa: B008
+) -> Run:
+    """Runs a cell over a sequence.
+
+        state_0 = initial_state,   state_t = F(params, state_{t-1}, x_t),   t = 1..T
+
+    It is jitted once for a cell, an engine and the shapes of the arrays, and can be put under jit, vmap (over
+    anything), grad, jvp and their compositions. Compile time does not depend on T.
+
+    Args:
+        cell: What to compute in one step.
+        params: Its parameters, from ``cell.init``.
+        xs: Inputs, time first, with any number of batch axes (none too).
+        initial_state: State before the first step, leaves ``[*B, H]``. Default ``cell.initial_state(batch_shape)``:
+            zeros, in float32 or the widest dtype of `params` and `xs`, so bfloat16 inputs keep a float32 state.
+        mask: False where a step does not count, wherever it stands: the state is held exactly, the output is zero,
+            the input gets zero gradient (even one that is NaN), a reset there is not seen. A fully masked sequence
+            returns its initial state.
+        reset: True where the state is set to `reset_state` before the step: a new sequence begins there.
+        reset_state: Default `initial_state`. Give ``cell.initial_state(batch_shape)`` when `initial_state` carries
+            the end of an earlier window.
+        reverse: Whether to take the last step first, as if time were flipped before and after.
+        engine: How to run it, one of `recur.engines`.
+
+    Returns:
+        `Run` of outputs ``[T, *B, H]``, states, final state and info. T = 0 returns the initial state.
+
+    Raises:
+        TypeError: A cell, engine, state, or dtype of the wrong kind.
+        ValueError: A wrong rank or shape, or a cell that the engine cannot run.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, recur
+        >>> cell = recur.cells.lstm(4)
+        >>> params = cell.init(jax.random.key(0), 3)
+        >>> run = recur.unroll(cell, params, jnp.ones((7, 2, 3)))
+        >>> run.outputs.shape, run.states.c.shape, run.final.h.shape, run.info.engine
+        ((7, 2, 4), (7, 2, 4), (2, 4), 'scan')
+    """
+    _check_values(cell, engine)
+    xs = _as_array("xs", xs)
+    check_floating("xs", xs, "one-hot encode or embed token ids first (jax.nn.one_hot)")
+    if xs.ndim < 2:
+        raise ValueError(
+            f"xs: expected at least two axes [T, *B, X], got shape {xs.shape}; add a feature axis with xs[..., None]"
+        )
+    batch_shape = xs.shape[1:-1]
+    _check_params(cell, params, xs.shape[-1])
+    dtype = jnp.result_type(jnp.float32, xs.dtype, *(leaf.dtype for leaf in jax.tree.leaves(params)))
+    wanted = jax.eval_shape(lambda: cell.initial_state(batch_shape, dtype))
+    if initial_state is None:
+        initial_state = cell.initial_state(batch_shape, dtype)
+    for name, state in (("initial_state", initial_state), ("reset_state", reset_state)):
+        if state is not None:
+            check_tree(name, state, wanted, f"cell.initial_state({batch_shape}, {dtype.name}) makes one that fits")
+    mask = _as_flags("mask", mask, xs.shape[:-1])
+    reset = _as_flags("reset", reset, xs.shape[:-1])
+    if reset is None and reset_state is not None:
+        raise ValueError("reset_state: expected None without reset, got a state; give reset [T, *B] too")
+    problem = Problem(
+        params=params,
+        xs=xs,
+        start=initial_state,
+        restart=initial_state if reset_state is None else reset_state,
+        mask=mask,
+        reset=reset,
+    )
+    return _run(cell, problem, engine=engine, reverse=bool(reverse))
+
+
+@functools.partial(jax.jit, static_argnames=("cell", "engine", "reverse"))
+def _run(cell: Cell, problem: Problem, *, engine: Engine, reverse: bool) -> Run:
+    _check_step(cell, problem)
+    if problem.mask is not None:
+        # A padded step may hold anything, NaN too; behind a plain `where` its gradient would be 0 * NaN.
+        problem = problem._replace(xs=jnp.where(problem.mask[..., None], problem.xs, 0))
+    states, final, info = engine.run(cell, problem, reverse=reverse)
+    outputs = cell.output(states)
+    if problem.mask is not None:
+        outputs = jnp.where(problem.mask[..., None], outputs, 0)
+    return Run(outputs, states, final, info)
+
+
+def _check_values(cell: Any, engine: Any) -> None:
+    if not isinstance(cell, Cell):
+        raise TypeError(f"cell: expected a recur.cells.Cell such as recur.cells.lstm(128), got {cell!r}")
+    if isinstance(engine, type) or not hasattr(engine, "run"):
+        raise TypeError(f"engine: expected an engine object such as recur.engines.Scan(), got {engine!r}")
+    for name, value in (("cell", cell), ("engine", engine)):
+        try:
+            hash(value)
+        except TypeError as error:
+            raise TypeError(f"{name}: expected a hashable value (a frozen dataclass), got {value!r}: {error}") from None
+
+
+def _check_params(cell: Cell, params: Any, input_size: int) -> None:
+    shapes = jax.tree.map(jnp.shape, params)
+    for size in {size for leaf in jax.tree.leaves(params) for size in jnp.shape(leaf)} - {input_size}:
+        if jax.tree.map(lambda leaf: leaf.shape, parameter_shapes(cell, size)) == shapes:
+            raise ValueError(
+                f"xs: expected {size} features (last axis), as params of {cell!r} were drawn for, got {input_size}"
+            )
+    remedy = f"for xs with {input_size} features, {cell!r} draws them by cell.init(key, {input_size})"
+    check_tree("params", params, parameter_shapes(cell, input_size), remedy, dtypes=False)
+
+
+def _as_array(name: str, array: Any) -> jax.Array:
+    try:
+        return jnp.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
+
+
+def _as_flags(name: str, flags: Any, shape: tuple[int, ...]) -> jax.Array | None:
+    if flags is None:
+        return None
+    flags = _as_array(name, flags)
+    if flags.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected dtype bool, got {flags.dtype}; compare it, as in {name} > 0")
+    check_shape(name, flags, shape, "one flag for each step of each sequence, xs.shape[:-1]")
+    return flags
+
+
+def _check_step(cell: Cell, problem: Problem) -> None:
+    """Refuses a step that changes the state's structure, shape or dtype, before a loop fails over it."""
+    x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), problem.xs)
+    after = jax.eval_shape(
+        lambda params, state, x: cell.advance(params, state, cell.project(params, x)),
+        problem.params,
+        problem.start,
+        x,
+    )
+    check_tree(
+        f"state after a step of {cell!r}",
+        after,
+        problem.start,
+        "a step must return a state like the one it got",
+    )
