@@ -119,14 +119,21 @@ def _check_values(cell: Any, engine: Any) -> None:
 
 
 def _check_params(cell: Cell, params: Any, input_size: int) -> None:
-    shapes = jax.tree.map(jnp.shape, params)
-    for size in {size for leaf in jax.tree.leaves(params) for size in jnp.shape(leaf)} - {input_size}:
-        if jax.tree.map(lambda leaf: leaf.shape, parameter_shapes(cell, size)) == shapes:
+    if _shapes(params) == _shapes(parameter_shapes(cell, input_size)):
+        return
+    for size in sorted({size for leaf in jax.tree.leaves(params) for size in getattr(leaf, "shape", ())} - {0, input_size}):
+        if _shapes(parameter_shapes(cell, size)) == _shapes(params):
             raise ValueError(
-                f"xs: expected {size} features (last axis), as params of {cell!r} were drawn for, got {input_size}"
+                f"xs: expected {size} features (last axis), as params of {cell!r} were drawn for, got {input_size}; "
+                f"draw params for these xs by cell.init(key, {input_size})"
             )
     remedy = f"for xs with {input_size} features, {cell!r} draws them by cell.init(key, {input_size})"
     check_tree("params", params, parameter_shapes(cell, input_size), remedy, dtypes=False)
+
+
+def _shapes(tree: Any) -> tuple:
+    """Structure and leaf shapes, to compare; None stands for a leaf that is no array."""
+    return jax.tree.structure(tree), [getattr(leaf, "shape", None) for leaf in jax.tree.leaves(tree)]
 
 
 def _as_array(name: str, array: Any) -> jax.Array:
