@@ -54,8 +54,8 @@ class Orthogonal:
     gain: float = 1.0
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        """Draws a recurrent kernel ``[H, H]``."""
-        return jax.nn.initializers.orthogonal(self.gain)(key, shape, dtype)
+        """Draws a recurrent kernel ``[H, H]``; half precision is rounded from float32, as QR needs it."""
+        return jax.nn.initializers.orthogonal(self.gain)(key, shape, _at_least_float32(dtype)).astype(dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,9 +118,13 @@ class Chrono:
         dtype: Any = jnp.float32,
     ) -> Float[Array, "G H"]:
         """Draws the biases of all gates; `keep` and `write` name the two gates that get one."""
-        b_keep = jnp.log(jax.random.uniform(key, (hidden_size,), dtype, 1.0, self.max_steps - 1.0))
+        b_keep = jnp.log(jax.random.uniform(key, (hidden_size,), _at_least_float32(dtype), 1.0, self.max_steps - 1.0))
         zeros = jnp.zeros_like(b_keep)
-        return jnp.stack([b_keep if g == keep else -b_keep if g == write else zeros for g in gates])
+        return jnp.stack([b_keep if g == keep else -b_keep if g == write else zeros for g in gates]).astype(dtype)
+
+
+def _at_least_float32(dtype: Any) -> Any:
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {
@@ -159,7 +163,7 @@ def _initializer(argument: str, spec: Any) -> Initializer:
         return INITIALIZERS[spec]()
     if isinstance(spec, Chrono):
         raise ValueError(
-            f"{argument}: expected an initialiser of one array; Chrono sets all gates at once: give bias_init=Chrono(...)"
+            f"{argument}: expected an initialiser of one array; Chrono sets all gates: bias_init=Chrono(...)"
         )
     if isinstance(spec, (int, float)) and not isinstance(spec, bool):
         return Constant(float(spec))
