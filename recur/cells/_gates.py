@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from recur._checks import check_key, check_positive
-from recur._types import Array, Float, Key, Params
+from recur._types import Array, Float, Initializer, Key, Params
 from recur.cells._init import (
     Chrono,
     Constant,
@@ -40,11 +40,21 @@ class GateInit:
     keep: str | None = None
     write: str | None = None
 
-    def draw(self, key: Key[Array, ""], input_size: int, hidden_size: int, dtype: Any) -> Params:
-        """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]`` and ``bias [G, H]``."""
+    def draw(
+        self,
+        key: Key[Array, ""],
+        input_size: int,
+        hidden_size: int,
+        dtype: Any,
+        weights: tuple[tuple[str, Initializer], ...] = (),
+    ) -> Params:
+        """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]``, ``bias [G, H]`` and the weights ``[H]``.
+
+        The kernels of a key are the same whether or not there are weights.
+        """
         input_size = check_positive("input_size", input_size)
         check_key("key", key)
-        for_kernel, for_recurrent, for_bias = jax.random.split(key, 3)
+        for_kernel, for_recurrent, for_bias, for_weights = jax.random.split(key, 4)
         if isinstance(self.bias, Chrono):
             bias = self.bias.biases(for_bias, self.gates, self.keep, self.write, hidden_size, dtype)
         else:
@@ -53,6 +63,10 @@ class GateInit:
             "kernel": draw_gates(for_kernel, self.kernel, (input_size, hidden_size), dtype),
             "recurrent_kernel": draw_gates(for_recurrent, self.recurrent, (hidden_size, hidden_size), dtype),
             "bias": bias,
+            **{
+                name: initializer(jax.random.fold_in(for_weights, index), (hidden_size,), dtype)
+                for index, (name, initializer) in enumerate(weights)
+            },
         }
 
 

@@ -103,11 +103,7 @@ class PointwiseCell(Cell):
 
     def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
         """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]``, ``bias [G, H]`` and the weights ``[H]``."""
-        params = self.inits.draw(key, input_size, self.hidden_size, dtype)
-        for index, (name, initializer) in enumerate(self.declaration.weights):
-            # Folding keeps the kernels of a cell the same whether or not it declares weights.
-            params[name] = initializer(jax.random.fold_in(key, index), (self.hidden_size,), dtype)
-        return params
+        return self.inits.draw(key, input_size, self.hidden_size, dtype, self.declaration.weights)
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns zeros ``[*batch_shape, H]`` for each field."""
