@@ -1,0 +1,149 @@
+"""One cell over time, as a Flax module."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from recur._checks import check_positive
+from recur._types import Array, Bool, Float, Int, Params, State
+from recur.cells import Cell
+from recur.cells import output_size as cell_output_size
+from recur.engines import Auto, Engine, unroll
+from recur.nn._layout import Result, Sequences, check_rngs, check_state, read_sequences, write_result
+
+
+class RNN(nnx.Module):
+    """Runs one cell over batch-major sequences (see `recur.unroll`) and owns its parameters.
+
+    Args:
+        cell: What to compute in one step, such as ``recur.cells.lstm(128)``.
+        input_size: Features X.
+        rngs: Draws the parameters (its stream ``params``, or the default one); it is not kept.
+        engine: How to run the cell over time, one of `recur.engines`.
+        dtype: Of the parameters.
+
+    Attributes:
+        params: One `nnx.Param` a tensor, named and nested as ``cell.init`` does: ``rnn.params["kernel"]``.
+
+    Raises:
+        TypeError: A cell, `rngs` or dtype of the wrong kind.
+        ValueError: `input_size` below 1.
+
+    Example:
+        >>> import jax.numpy as jnp, recur.nn
+        >>> from flax import nnx
+        >>> rnn = recur.nn.RNN(recur.cells.lstm(4), 3, rngs=nnx.Rngs(0))
+        >>> x, lengths = jnp.ones((2, 7, 3)), jnp.array([7, 5])
+        >>> outputs, state = rnn(x, lengths=lengths, return_state=True)
+        >>> outputs.shape, state.c.shape, rnn(x, lengths=lengths, return_sequences=False).shape
+        ((2, 7, 4), (2, 4), (2, 4))
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        *,
+        rngs: nnx.Rngs,
+        engine: Engine = Auto(),  # noqa: B008
+        dtype: Any = jnp.float32,
+    ) -> None:
+        if not isinstance(cell, Cell):
+            raise TypeError(f"cell: expected a recur.cells.Cell such as recur.cells.lstm(128), got {cell!r}")
+        self.input_size = check_positive("input_size", input_size)
+        check_rngs(rngs)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(f"dtype: expected a floating dtype, got {dtype!r}; give one such as jnp.float32")
+        self.cell = cell
+        self.engine = engine
+        self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), self.input_size, dtype)))
+
+    def __call__(
+        self,
+        x: Float[Array, "*B T X"],
+        *,
+        initial_state: State | None = None,
+        mask: Bool[Array, "*B T"] | None = None,
+        lengths: Int[Array, "*B"] | None = None,
+        reset: Bool[Array, "*B T"] | None = None,
+        reset_state: State | None = None,
+        reverse: bool = False,
+        return_sequences: bool = True,
+        return_state: bool = False,
+    ) -> Any:
+        """Runs the cell over `x`.
+
+        Args:
+            x: Inputs, with any number of batch axes (none too).
+            initial_state: State before the first step, leaves ``[*B, H]``; zeros by default.
+            mask: False where a step does not count, wherever it stands: the state is held, the output is zero, no
+                gradient flows. Keras differs: it repeats the output before, unless ``zero_output_for_mask``.
+            lengths: In place of `mask`: the steps that count, from the first, 0 to T. Checked where the values are
+                known; inside jit a length beyond T counts as T, a negative one as 0.
+            reset: True where a new sequence begins: the state is set to `reset_state` before that step.
+            reset_state: By default `initial_state`.
+            reverse: Whether to take the last step first. Outputs keep the order of time (Keras flips them).
+            return_sequences: Whether to return the outputs of all steps, or the output after the last step taken:
+                that of the last unmasked step (with `reverse`, of the first one). A sequence without steps returns
+                the output of its initial state.
+            return_state: Whether to return ``(outputs, state)``, with the state after the last unmasked step.
+
+        Returns:
+            Outputs ``[*B, T, H]``, or ``[*B, H]`` without `return_sequences`; with `return_state` a pair.
+
+        Raises:
+            TypeError: An array or state of the wrong kind or dtype.
+            ValueError: A wrong rank, shape or length, or both `mask` and `lengths`.
+        """
+        sequences = read_sequences(x, self.input_size, mask=mask, lengths=lengths, reset=reset)
+        self.check_state("initial_state", initial_state, sequences.batch_shape)
+        self.check_state("reset_state", reset_state, sequences.batch_shape)
+        result = self.run(sequences, initial_state, reset_state, reverse=reverse)
+        return write_result(result, return_sequences=return_sequences, return_state=return_state)
+
+    @property
+    def output_size(self) -> int:
+        """Output features H."""
+        return cell_output_size(self.cell)
+
+    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
+        """Returns the state that a call starts from by default."""
+        return self.cell.initial_state(batch_shape, dtype)
+
+    def as_cell(self) -> tuple[Cell, Params]:
+        """Hands out the cell and its parameters as plain arrays, for `recur.unroll` and `recur.flow`."""
+        return self.cell, jax.tree.map(
+            lambda param: param[...], self.params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
+        )
+
+    def check_state(self, name: str, state: State | None, batch_shape: tuple[int, ...]) -> None:
+        """Raises unless `state` is None or one of this layer's; dtypes are checked by `recur.unroll`."""
+        if state is not None:
+            like = jax.eval_shape(lambda: self.initial_state(batch_shape))
+            check_state(name, state, like, f"a layer of {self.cell!r}")
+
+    def run(
+        self,
+        sequences: Sequences,
+        initial_state: State | None = None,
+        reset_state: State | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Result:
+        """Runs the cell over time-major sequences that are checked already."""
+        cell, params = self.as_cell()
+        xs, mask, reset = sequences
+        run = unroll(
+            cell,
+            params,
+            xs,
+            initial_state,
+            mask=mask,
+            reset=reset,
+            reset_state=reset_state,
+            reverse=reverse,
+            engine=self.engine,
+        )
+        return Result(run.outputs, cell.output(run.final), run.final)
