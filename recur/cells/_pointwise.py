@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import keyword
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_positive
+from recur._checks import brief, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
 from recur.cells._base import Cell, state_type
 from recur.cells._gates import GateInit, expand_to, gate_init, gate_product, project_gates
@@ -46,7 +47,7 @@ class Declaration:
         if not gates:
             raise ValueError("gates: expected at least one gate, got none")
         for argument, names in (("state", self.state), ("gates", gates), ("weights", weights)):
-            wrong = [n for n in names if not n.isidentifier() or n.startswith("_") or names.count(n) > 1]
+            wrong = [n for n in names if not _fits_attribute(n) or names.count(n) > 1]
             if wrong:
                 raise ValueError(f"{argument}: expected distinct names fit for attributes, got {wrong}")
         for argument, names in (
@@ -68,11 +69,21 @@ class Declaration:
                     f"split: gate {name!r} is handed over before any activation, so declare it with None "
                     f"and apply the activation inside {self.name}"
                 )
+        for name, initializer in self.weights:
+            if not callable(initializer):
+                raise TypeError(
+                    f"weights[{name!r}]: expected an initialiser (key, shape, dtype) -> array such as "
+                    f"recur.cells.Constant(0.0), got {initializer!r}"
+                )
 
     @property
     def gate_names(self) -> tuple[str, ...]:
         """Gate names in the order of the gate axis."""
         return tuple(name for name, _ in self.gates)
+
+
+def _fits_attribute(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)
 
 
 @functools.cache
@@ -185,7 +196,7 @@ def pointwise(
 
     Raises:
         ValueError: Names that clash or are unknown.
-        TypeError: An activation that is no function.
+        TypeError: An activation or an initialiser that is no function.
 
     Example:
         >>> import jax, jax.numpy as jnp, recur
@@ -197,6 +208,10 @@ def pointwise(
         >>> recur.unroll(cell, params, jnp.ones((100, 3))).outputs.shape
         (100, 8)
     """
+
+    for argument, value in (("gates", gates), ("weights", {} if weights is None else weights)):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{argument}: expected a mapping from name to function, got {brief(value)}")
 
     def declare(update: Callable[..., Mapping[str, jax.Array]]) -> Callable[..., PointwiseCell]:
         declaration = Declaration(

@@ -1,0 +1,17 @@
+"""How the gradient of a cell flows along a trajectory. Everything in natural logarithms."""
+
+from recur.flow._adjoint import ParameterLogNorms
+from recur.flow._adjoint import adjoint_log_norms
+from recur.flow._adjoint import input_log_norms
+from recur.flow._adjoint import parameter_log_norms
+from recur.flow._summary import Summary
+from recur.flow._summary import summarize
+
+__all__ = [
+    "ParameterLogNorms",
+    "Summary",
+    "adjoint_log_norms",
+    "input_log_norms",
+    "parameter_log_norms",
+    "summarize",
+]

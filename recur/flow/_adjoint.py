@@ -1,0 +1,225 @@
+"""Gradients of the last output with respect to earlier states, inputs and parameters, lag by lag."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur._checks import check_floating, check_shape
+from recur._types import Array, Float, Params, State
+from recur.cells import Cell
+from recur.engines import Scan, unroll
+from recur.flow._lognorm import Scaled, add, log_norm, rescale
+
+
+class ParameterLogNorms(NamedTuple):
+    """Natural logarithms of parameter gradient norms, in trees like the parameters.
+
+    Args:
+        shares: ``ln ||part of dL_T/dtheta that enters at step T-k||``, each leaf ``[L, *B]``, k = 0..T-1.
+        total: ``ln ||dL_T/dtheta||``, the norm of the sum over all lags, each leaf ``[*B]``.
+    """
+
+    shares: Any
+    total: Any
+
+
+def adjoint_log_norms(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    cotangent: Float[Array, "*B H"] | None = None,
+) -> Float[Array, "L *B"]:
+    """Measures how large the gradient of the last output still is at earlier states.
+
+        A(k) = ||dL_T / ds_{T-k}||_2,   L_T = <cotangent, output_T>,   s the whole state (h and c, all layers)
+
+    The loss stands at the last step only: a loss at every step would hide how the gradient vanishes. Magnitudes
+    are kept as a float part and an exact binary exponent, so no lag underflows, overflows or loses digits to the
+    logarithm. Memory is that of the states, O(T); no Jacobian matrix is formed.
+
+    Args:
+        cell: The recurrence.
+        params: Its parameters.
+        xs: Inputs; "no input" is zeros.
+        initial_state: State before the first step (see `recur.unroll`).
+        cotangent: Direction at the last output; by default all entries ``H**-0.5``, of norm 1.
+
+    Returns:
+        ``ln A(k)``, natural logarithm, ``[T + 1, *B]``, lag k = 0..T; the last entry is the initial state. A
+        gradient that is exactly zero gives -inf.
+
+    Raises:
+        TypeError: As `recur.unroll`, or a cotangent that is no floating array.
+        ValueError: As `recur.unroll`, or a cotangent of the wrong shape.
+
+    Reference:
+        Pascanu, Mikolov and Bengio (2013), https://arxiv.org/abs/1211.5063, eq. 5; plotted first by Cooijmans et al.
+        (2017), https://arxiv.org/abs/1603.09025, fig. 1.
+
+    Example:
+        An orthogonal linear network scaled by 0.9 loses ln 0.9 nats a step:
+
+        >>> import jax, jax.numpy as jnp, recur
+        >>> cell = recur.cells.elman(8, activation="identity", recurrent_init=recur.cells.Orthogonal(0.9))
+        >>> params = cell.init(jax.random.key(0), 1)
+        >>> log_norms = recur.flow.adjoint_log_norms(cell, params, jnp.zeros((2000, 1)))
+        >>> round(float(log_norms[2000]), 2)
+        -210.72
+    """
+    log_norms, _ = _measure(_adjoint, cell, params, xs, initial_state, cotangent)
+    return log_norms
+
+
+def input_log_norms(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    cotangent: Float[Array, "*B H"] | None = None,
+) -> Float[Array, "L *B"]:
+    """Measures how much the last output still depends on earlier inputs.
+
+        S(k) = ||dL_T / dx_{T-k}||_2,   L_T = <cotangent, output_T>
+
+    Arguments and errors as `adjoint_log_norms`.
+
+    Returns:
+        ``ln S(k)``, natural logarithm, ``[T, *B]``, lag k = 0..T-1.
+    """
+    log_norms, _ = _measure(_input, cell, params, xs, initial_state, cotangent)
+    return log_norms
+
+
+def parameter_log_norms(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    cotangent: Float[Array, "*B H"] | None = None,
+) -> ParameterLogNorms:
+    """Measures what each lag contributes to the parameter gradient, and the whole.
+
+        dL_T/dtheta = sum_k g_k,   g_k = (ds_{T-k}/dtheta at fixed s_{T-k-1})^T dL_T/ds_{T-k}
+
+    The norm of the sum says little about vanishing: it may stay put while all but the last few g_k are gone.
+    Arguments and errors as `adjoint_log_norms`.
+
+    Returns:
+        `ParameterLogNorms`: for each parameter tensor ``ln ||g_k||``, lag k = 0..T-1, and ``ln ||sum_k g_k||``.
+    """
+    return ParameterLogNorms(*_measure(_parameters, cell, params, xs, initial_state, cotangent))
+
+
+def _measure(
+    measure: Callable, cell: Cell, params: Params, xs: Any, initial_state: State | None, cotangent: Any
+) -> Any:
+    """Checks, runs the cell forward, and hands over to `measure`, which returns results by lag and in total."""
+    run = unroll(cell, params, xs, initial_state, engine=Scan())
+    batch_shape, dtype = run.outputs.shape[1:-1], run.outputs.dtype
+    if initial_state is None:
+        initial_state = cell.initial_state(batch_shape, dtype)
+    if cotangent is None:
+        cotangent = jnp.full(run.outputs.shape[1:], run.outputs.shape[-1] ** -0.5, dtype)
+    else:
+        cotangent = jnp.asarray(cotangent)
+        check_floating("cotangent", cotangent, f"give it as {dtype.name}")
+        check_shape("cotangent", cotangent, run.outputs.shape[1:], "one entry for each output unit, [*B, H]")
+        cotangent = cotangent.astype(dtype)
+    return _jitted(measure, cell, params, jnp.asarray(xs), initial_state, run.states, cotangent)
+
+
+@functools.partial(jax.jit, static_argnames=("measure", "cell"))
+def _jitted(
+    measure: Callable, cell: Cell, params: Params, xs: jax.Array, start: State, states: State, cotangent: jax.Array
+) -> Any:
+    visited = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), start, states)
+    mapped = functools.partial(measure, cell, params)
+    for _ in range(xs.ndim - 2):
+        mapped = jax.vmap(mapped, in_axes=(1, 1, 0), out_axes=(1, 0))
+    return mapped(xs, visited, cotangent)
+
+
+def _sweep(
+    cell: Cell, visited: State, cotangent: jax.Array, inputs: Any, step: Callable, share: Callable, carry: Any
+) -> tuple[Scaled, Any, Any]:
+    """Carries the adjoint of one sequence back in time and collects ``share(carry, adjoint, before, input)``.
+
+    Args:
+        cell: The recurrence.
+        visited: States ``[T + 1, ...]``, the initial one first.
+        cotangent: Gradient at the last output.
+        inputs: What each step reads, leaves ``[T, ...]``.
+        step: ``step(state, input) -> state``.
+        share: Makes the next carry and a result from the adjoint of the state *after* a step.
+        carry: First carry.
+
+    Returns:
+        Adjoint at the initial state, last carry, results ``[T, ...]`` in the order of time.
+    """
+    before = jax.tree.map(lambda a: a[:-1], visited)
+    last = jax.tree.map(lambda a: a[-1], visited)
+    (adjoint,) = jax.vjp(cell.output, last)[1](cotangent)
+    first = rescale(adjoint, jnp.zeros((), jnp.int32))
+
+    def back(state: tuple[Scaled, Any], step_inputs: tuple[State, Any]) -> tuple[tuple[Scaled, Any], Any]:
+        (adjoint, carry), (before, inputs) = state, step_inputs
+        carry, result = share(carry, adjoint, before, inputs)
+        (earlier,) = jax.vjp(lambda s: step(s, inputs), before)[1](adjoint.part)
+        return (rescale(earlier, adjoint.exponent), carry), result
+
+    (adjoint, carry), results = jax.lax.scan(back, (first, carry), (before, inputs), reverse=True)
+    return adjoint, carry, results
+
+
+def _adjoint(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
+    def share(carry: None, adjoint: Scaled, before: State, projected: Any) -> tuple[None, jax.Array]:
+        del before, projected
+        return carry, log_norm(*adjoint)
+
+    start, _, later = _sweep(
+        cell, visited, cotangent, cell.project(params, xs), functools.partial(cell.advance, params), share, None
+    )
+    return jnp.concatenate([later[::-1], log_norm(*start)[None]]), None
+
+
+def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
+    def step(state: State, x: jax.Array) -> State:
+        return cell.advance(params, state, cell.project(params, x))
+
+    def share(carry: None, adjoint: Scaled, before: State, x: jax.Array) -> tuple[None, jax.Array]:
+        gradient = jax.vjp(lambda x: step(before, x), x)[1](adjoint.part)
+        return carry, log_norm(gradient, adjoint.exponent)
+
+    _, _, norms = _sweep(cell, visited, cotangent, xs, step, share, None)
+    return norms[::-1], None
+
+
+def _parameters(
+    cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
+) -> tuple[Params, Params]:
+    def step(params: Params, state: State, x: jax.Array) -> State:
+        return cell.advance(params, state, cell.project(params, x))
+
+    def share(total: Any, adjoint: Scaled, before: State, x: jax.Array) -> tuple[Any, Any]:
+        (gradient,) = jax.vjp(lambda params: step(params, before, x), params)[1](adjoint.part)
+        shares = jax.tree.map(lambda leaf: rescale(leaf, adjoint.exponent), gradient)
+        return jax.tree.map(add, total, shares, is_leaf=_is_scaled), jax.tree.map(_norm, shares, is_leaf=_is_scaled)
+
+    zero = jax.tree.map(lambda leaf: Scaled(jnp.zeros_like(leaf), jnp.zeros((), jnp.int32)), params)
+    _, total, shares = _sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, zero)
+    return jax.tree.map(lambda leaf: leaf[::-1], shares), jax.tree.map(_norm, total, is_leaf=_is_scaled)
+
+
+def _is_scaled(node: Any) -> bool:
+    return isinstance(node, Scaled)
+
+
+def _norm(scaled: Scaled) -> jax.Array:
+    return log_norm(*scaled)
