@@ -44,6 +44,10 @@ class Cell(abc.ABC):
         if cls.step is Cell.step and cls.advance is Cell.advance:
             raise TypeError(f"{cls.__name__}: expected a cell that defines step(params, state, x), found none")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Cell":
+        """Returns the cell itself: a copy of a jitted activation inside it would no longer compare equal."""
+        return self
+
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
         """Draws parameters for inputs of `input_size` features."""
