@@ -1,6 +1,8 @@
 """Checks of arguments that run before anything is traced; each error names argument, expected, got, remedy."""
 
+import numbers
 import operator
+import reprlib
 from typing import Any
 
 import jax
@@ -26,7 +28,26 @@ def check_key(name: str, key: Any) -> None:
         jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or (key.dtype == jnp.uint32 and key.ndim == 1)
     )
     if not is_key:
-        raise TypeError(f"{name}: expected a PRNG key, got {key!r}; make one with jax.random.key(seed)")
+        raise TypeError(f"{name}: expected a PRNG key, got {brief(key)}; make one with jax.random.key(seed)")
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim > 0:
+        raise TypeError(f"{name}: expected one PRNG key, got keys of shape {key.shape}; jax.vmap runs over many")
+
+
+def check_hashable(name: str, value: Any) -> None:
+    """Raises TypeError unless `value` can stand in a cache, as the static argument of a jitted function must."""
+    try:
+        hash(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: expected a hashable value (a frozen dataclass), got {brief(value)}: {error}"
+        ) from None
+
+
+def check_number(name: str, value: Any) -> float:
+    """Returns `value` as a float, or raises TypeError if it is no real number."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a number, got {brief(value)}")
+    return float(value)
 
 
 def check_floating(name: str, array: Any, remedy: str) -> None:
@@ -64,6 +85,15 @@ def check_tree(name: str, tree: Any, expected: Any, remedy: str, *, dtypes: bool
         check_shape(label, leaf, want.shape, remedy)
         if dtypes and leaf.dtype != want.dtype:
             raise TypeError(f"{label}: expected dtype {want.dtype}, got {leaf.dtype}; {remedy}")
+
+
+def brief(value: Any) -> str:
+    """Returns a value's repr, cut to fit one line: a dict of arrays would fill the screen."""
+    if isinstance(value, (jax.Array, dict)):
+        return _outline(value)
+    shown = reprlib.Repr()
+    shown.maxother = shown.maxstring = 100
+    return shown.repr(value)
 
 
 def _outline(tree: Any) -> str:

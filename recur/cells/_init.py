@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from recur._checks import check_number
 from recur._types import Array, Float, Initializer, Key
 
 PerGate = tuple[Initializer, ...]
@@ -105,8 +107,8 @@ class Chrono:
 
     def __post_init__(self) -> None:
         """Checks the range of u."""
-        if not self.max_steps > 2:
-            raise ValueError(f"max_steps: expected a number > 2, got {self.max_steps}")
+        if not 2 < check_number("max_steps", self.max_steps) < math.inf:
+            raise ValueError(f"max_steps: expected a finite number > 2, got {self.max_steps}")
 
     def biases(
         self,
@@ -165,7 +167,7 @@ def _initializer(argument: str, spec: Any) -> Initializer:
         raise ValueError(
             f"{argument}: expected an initialiser of one array; Chrono sets all gates: bias_init=Chrono(...)"
         )
-    if isinstance(spec, (int, float)) and not isinstance(spec, bool):
+    if isinstance(spec, numbers.Real) and not isinstance(spec, bool):
         return Constant(float(spec))
     if not callable(spec):
         raise TypeError(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
+from recur._checks import check_number
 from recur.cells._init import Chrono, InitSpec
 from recur.cells._pointwise import PointwiseCell, pointwise
 
@@ -48,12 +49,15 @@ def lstm(
         bias_init: Initialiser of the b, or `Chrono`.
 
     Raises:
+        TypeError: A `forget_bias` that is no number.
         ValueError: Unknown initialiser, or `forget_bias` beside a `bias_init` that sets gate f itself.
 
     Reference:
         Hochreiter and Schmidhuber (1997), https://doi.org/10.1162/neco.1997.9.8.1735; forget gate: Gers,
         Schmidhuber and Cummins (2000), https://doi.org/10.1162/089976600300015015.
     """
+    if forget_bias is not None:
+        forget_bias = check_number("forget_bias", forget_bias)
     sets_forget = isinstance(bias_init, Chrono) or (isinstance(bias_init, Mapping) and "f" in bias_init)
     if not sets_forget:
         others = bias_init if isinstance(bias_init, Mapping) else dict.fromkeys("igo", bias_init)

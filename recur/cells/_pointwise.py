@@ -49,7 +49,10 @@ class Declaration:
         for argument, names in (("state", self.state), ("gates", gates), ("weights", weights)):
             wrong = [n for n in names if not _fits_attribute(n) or names.count(n) > 1]
             if wrong:
-                raise ValueError(f"{argument}: expected distinct names fit for attributes, got {wrong}")
+                raise ValueError(
+                    f"{argument}: expected distinct names fit for attributes, got {wrong}; "
+                    f"rename them: identifiers that are no keyword and begin without underscore"
+                )
         for argument, names in (
             ("split", self.split),
             ("keep", [self.keep] if self.keep else []),
@@ -208,7 +211,6 @@ def pointwise(
         >>> recur.unroll(cell, params, jnp.ones((100, 3))).outputs.shape
         (100, 8)
     """
-
     for argument, value in (("gates", gates), ("weights", {} if weights is None else weights)):
         if not isinstance(value, Mapping):
             raise TypeError(f"{argument}: expected a mapping from name to function, got {brief(value)}")

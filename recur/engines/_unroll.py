@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_floating, check_shape, check_tree
+from recur._checks import brief, check_floating, check_hashable, check_shape, check_tree
 from recur._types import Array, Bool, Float, Params, State
 from recur.cells._base import Cell, parameter_shapes
 from recur.engines._auto import Auto
@@ -108,20 +108,19 @@ def _run(cell: Cell, problem: Problem, *, engine: Engine, reverse: bool) -> Run:
 
 def _check_values(cell: Any, engine: Any) -> None:
     if not isinstance(cell, Cell):
-        raise TypeError(f"cell: expected a recur.cells.Cell such as recur.cells.lstm(128), got {cell!r}")
+        raise TypeError(f"cell: expected a recur.cells.Cell such as recur.cells.lstm(128), got {brief(cell)}")
     if isinstance(engine, type) or not hasattr(engine, "run"):
-        raise TypeError(f"engine: expected an engine object such as recur.engines.Scan(), got {engine!r}")
-    for name, value in (("cell", cell), ("engine", engine)):
-        try:
-            hash(value)
-        except TypeError as error:
-            raise TypeError(f"{name}: expected a hashable value (a frozen dataclass), got {value!r}: {error}") from None
+        raise TypeError(f"engine: expected an engine object such as recur.engines.Scan(), got {brief(engine)}")
+    check_hashable("cell", cell)
+    check_hashable("engine", engine)
 
 
 def _check_params(cell: Cell, params: Any, input_size: int) -> None:
     if _shapes(params) == _shapes(parameter_shapes(cell, input_size)):
         return
-    for size in sorted({size for leaf in jax.tree.leaves(params) for size in getattr(leaf, "shape", ())} - {0, input_size}):
+    for size in sorted(
+        {size for leaf in jax.tree.leaves(params) for size in getattr(leaf, "shape", ())} - {0, input_size}
+    ):
         if _shapes(parameter_shapes(cell, size)) == _shapes(params):
             raise ValueError(
                 f"xs: expected {size} features (last axis), as params of {cell!r} were drawn for, got {input_size}; "
