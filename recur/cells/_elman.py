@@ -17,7 +17,7 @@ def _elman(gate, state) -> Mapping[str, jax.Array]:
 
 
 _DECLARED = {
-    name: pointwise(state=("h",), gates={"h": activation}, name="elman")(_elman)
+    name: pointwise(state=("h",), gates={"h": activation}, name="elman" if name == "tanh" else f"elman_{name}")(_elman)
     for name, activation in ACTIVATIONS.items()
 }
 

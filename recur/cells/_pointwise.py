@@ -160,7 +160,7 @@ class PointwiseCell(Cell):
         return type(state)(**fields)
 
     def __repr__(self) -> str:
-        """Shows the call that makes the cell, options left out where they are the default."""
+        """Shows name and size; initialisers are left out."""
         return f"{self.name}({self.hidden_size})"
 
 

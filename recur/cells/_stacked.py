@@ -58,7 +58,7 @@ class StackedCell(Cell):
         return sum(outputs[1:], outputs[0]) if self.residual else outputs[-1]
 
     def __repr__(self) -> str:
-        """Shows the call that makes the cell."""
+        """Shows the layers."""
         options = ", residual=True" if self.residual else ""
         return f"stacked({', '.join(map(repr, self.cells))}{options})"
 
