@@ -1,0 +1,51 @@
+"""Files replaced whole or not at all."""
+
+import os
+from pathlib import Path
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
+    """Replaces a file by new contents, whole or not at all.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and take the name at the end, so that
+    a reader never meets half a file and a failure leaves the old one. Missing parent folders are made.
+
+    Args:
+        path: the file.
+        data: its new contents.
+
+    Returns:
+        The path written.
+
+    Raises:
+        OSError: the folder cannot be written; no temporary file stays behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Replaces a file by new text (UTF-8), whole or not at all; see `write_bytes`.
+
+    Args:
+        path: the file.
+        text: its new contents.
+
+    Returns:
+        The path written.
+
+    Raises:
+        OSError: the folder cannot be written; no temporary file stays behind.
+    """
+    return write_bytes(path, text.encode("utf-8"))

@@ -1,0 +1,91 @@
+"""Figures as SVG text that lives in any page, and as files."""
+
+import hashlib
+import html
+import io
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recur.report._files import write_bytes, write_text
+from recur.report._style import INK, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# A file opened by itself has no page around it that sets colours. Inside a page, :root is the page, and the rules
+# do nothing.
+_ALONE = (
+    "<style>svg:root{color:#1b1f25;background:#fff}"
+    "@media (prefers-color-scheme:dark){svg:root{color:#e4e7eb;background:#14171a}}</style>"
+)
+_FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+_NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+def to_svg(figure: "Figure") -> str:
+    """Renders a figure as one `<svg>` element that can stand in a page or a file.
+
+    Text stays text, in the reader's own sans-serif. Axes, ticks and text take the colour of the text around them
+    (`currentColor`) on a transparent ground. Ids are unique to the figure's content, so several figures share a page.
+    The same figure gives the same bytes. Coordinates are rounded to a hundredth of a point.
+
+    Args:
+        figure: a figure of this package.
+
+    Returns:
+        The SVG element, without XML prologue.
+    """
+    buffer = io.StringIO()
+    with drawing():
+        # An empty entry leaves out the date and the version, which would make equal figures differ.
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    drawn = buffer.getvalue()
+    prefix = "f" + hashlib.sha256(drawn.encode()).hexdigest()[:10]
+    body = drawn[re.search(r"<svg[^>]*>", drawn).end() :]
+    # matplotlib's own style element would set line joins for the whole page around the figure.
+    body = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    # Inside tags only: what stands between them is text from the data. No attribute holds a bare ">".
+    body = re.sub(r"<[a-zA-Z][^>]*>", lambda tag: _restyle(tag.group(), prefix), body)
+    name = html.escape(" ".join(figure.get_suptitle().split()))
+    width, height = (72 * inches for inches in figure.get_size_inches())
+    return (
+        f'<svg {_NAMESPACES} width="{width:g}pt" height="{height:g}pt" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-label="{name}" font-family="{_FONTS}" stroke-linejoin="round">'
+        f"{_ALONE}{body}"
+    )
+
+
+def save_figure(path: str | os.PathLike, figure: "Figure") -> Path:
+    """Writes a figure as a PNG or SVG file, whole or not at all.
+
+    Args:
+        path: the file; its ending, .png or .svg, chooses the format.
+        figure: a figure of this package.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: the ending is another one.
+    """
+    ending = Path(path).suffix.lower()
+    if ending == ".svg":
+        return write_text(path, to_svg(figure))
+    if ending != ".png":
+        raise ValueError(f"path: expected an ending .png or .svg, got {os.fspath(path)!r}; choose one of the two")
+    buffer = io.BytesIO()
+    with drawing():
+        # Paper white below, since a PNG cannot follow the page; no version inside, so that equal figures are equal.
+        figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    return write_bytes(path, buffer.getvalue())
+
+
+def _restyle(tag: str, prefix: str) -> str:
+    tag = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", tag)
+    tag = re.sub(rf"(fill|stroke): {INK}", r"\1: currentColor", tag)
+    tag = re.sub(r"font-family: [^;\"]*; ?", "", tag)
+    tag = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", tag)
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number.group()):.2f}".rstrip("0").rstrip("."), tag)
