@@ -1,0 +1,1 @@
+"""Experiments: one question a script, run as ``python -m experiments.NAME --help``."""

@@ -1,0 +1,22 @@
+"""Training: pure steps, epochs as one compiled scan, evaluation, checkpoints. Knows no task and no cell."""
+
+from recur.train._checkpoints import Checkpoints
+from recur.train._epoch import evaluate, make_epoch
+from recur.train._fit import Fit, NonFiniteError, fit
+from recur.train._records import Record
+from recur.train._state import Best, TrainState, init_state
+from recur.train._step import make_step
+
+__all__ = [
+    "Best",
+    "Checkpoints",
+    "Fit",
+    "NonFiniteError",
+    "Record",
+    "TrainState",
+    "evaluate",
+    "fit",
+    "init_state",
+    "make_epoch",
+    "make_step",
+]

@@ -1,0 +1,136 @@
+"""Checkpoints of a run, through Orbax."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from recur._checks import check_positive
+from recur._types import PyTree
+from recur.train._records import Record
+from recur.train._state import TrainState
+
+
+class Checkpoints:
+    """A folder with the newest checkpoints of a run, one a subfolder named by its epoch.
+
+    Each is written in the background to a temporary name and renamed when complete, so that a killed process leaves
+    none half-written. It holds ``state``, one raw array for each leaf of the `TrainState`, named by its path
+    (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``), so the last and
+    the best parameters; and ``history``, the records so far, as JSON. Nothing in it can run code.
+
+    Use it in a ``with`` block, or call `close`.
+
+    Args:
+        folder: Where; made if it is missing.
+        keep: How many to keep.
+
+    Raises:
+        OSError: The folder cannot be made.
+        ValueError: `keep` is not positive.
+    """
+
+    def __init__(self, folder: str | os.PathLike, *, keep: int = 2):
+        self.folder = Path(folder).absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(max_to_keep=check_positive("keep", keep)),
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "history": ocp.JsonCheckpointHandler()},
+        )
+
+    def latest(self) -> int | None:
+        """Returns the epoch of the newest checkpoint, None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, epoch: int, state: TrainState, history: Sequence[Record]) -> None:
+        """Saves the state after `epoch` and returns before it is on the disk; a second call for it does nothing."""
+        if self.latest() == epoch:
+            return
+        # Copies, because training goes on and gives the state's own memory to the next steps.
+        arrays = {name: np.array(_raw(leaf), copy=True) for name, leaf in _named_leaves(state).items()}
+        history = [record.to_json() for record in history]
+        self._manager.save(
+            epoch, args=ocp.args.Composite(state=ocp.args.StandardSave(arrays), history=ocp.args.JsonSave(history))
+        )
+
+    def restore(self, like: TrainState, epoch: int | None = None) -> tuple[TrainState, list[Record]]:
+        """Returns state and history of a checkpoint.
+
+        Args:
+            like: A state of the same run, of which shapes, dtypes and structure are taken; a fresh one will do.
+            epoch: Which one; by default the newest.
+
+        Raises:
+            ValueError: There is none, or it was made by another model or optimiser; the first leaf that differs is
+                named.
+        """
+        epoch = self.latest() if epoch is None else epoch
+        if epoch not in self._manager.all_steps():
+            raise ValueError(f"{self.folder}: expected a checkpoint, found {self._manager.all_steps() or 'none'}")
+        leaves = _named_leaves(like)
+        wanted = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
+        _check_same(f"{self.folder}/{epoch}", dict(self._manager.item_metadata(epoch).state.items()), wanted)
+        stored = self._manager.restore(
+            epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted), history=ocp.args.JsonRestore())
+        )
+        state = [_cooked(stored.state[name], leaf) for name, leaf in leaves.items()]
+        history = [Record.from_json(fields) for fields in stored.history]
+        return jax.tree.unflatten(jax.tree.structure(like), state), history
+
+    def wait(self) -> None:
+        """Returns when everything saved is on the disk, or raises what went wrong with it."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, and ends the threads that write."""
+        self.wait()
+        self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        """Returns the object."""
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Closes it."""
+        self.close()
+
+
+def _named_leaves(tree: PyTree) -> dict[str, jax.Array]:
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def _is_key(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _raw(leaf: jax.Array) -> jax.Array:
+    """Returns the words of a PRNG key, any other array as it is."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _cooked(stored: np.ndarray, like: jax.Array) -> jax.Array:
+    """Returns the array in memory of JAX's own, which may be donated; a key if `like` is one."""
+    array = jnp.array(stored, copy=True)
+    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like)) if _is_key(like) else array
+
+
+def _check_same(where: str, stored: dict, wanted: dict[str, jax.ShapeDtypeStruct]) -> None:
+    def outline(leaf: jax.ShapeDtypeStruct | None) -> str:
+        return "nothing" if leaf is None else f"{np.dtype(leaf.dtype)} {list(leaf.shape)}"
+
+    names = [*wanted, *(name for name in stored if name not in wanted)]
+    different = [name for name in names if outline(stored.get(name)) != outline(wanted.get(name))]
+    if different:
+        name, more = different[0], len(different) - 1
+        raise ValueError(
+            f"{where}: checkpoint of another model: {name} is {outline(stored.get(name))} there and "
+            f"{outline(wanted.get(name))} here{f', {more} more differ' if more else ''}; "
+            "restore it with the configuration it was made with, or train in another folder"
+        )

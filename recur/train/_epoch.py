@@ -1,0 +1,98 @@
+"""An epoch over data on the device as one scan, and evaluation."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from recur._checks import check_positive
+from recur._types import PyTree
+from recur.train._state import TrainState, shuffle_key
+from recur.train._step import Loss, Metrics, make_step
+
+
+def make_epoch(
+    loss: Loss, optimizer: optax.GradientTransformation, *, batch_size: int, clip_norm: float | None = 1.0
+) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
+    """Returns the pure function ``epoch(state, data) -> (state, metrics)``: all batches in one `jax.lax.scan`.
+
+    The data are put in an order drawn from the state's key and the epoch's number (``state.step`` over the steps
+    of an epoch) and cut in batches. Where `batch_size` does not divide N, the last N mod batch_size of that order
+    are left out of this epoch; the next order leaves out others. Keras makes a smaller batch of them.
+
+    Args:
+        loss: As in `make_step`.
+        optimizer: As in `make_step`.
+        batch_size: Samples of a batch.
+        clip_norm: As in `make_step`.
+
+    Returns:
+        The epoch; `data` is a pytree of arrays ``[N, ...]``, the metrics are those of `make_step`, ``[steps]``.
+
+    Raises:
+        ValueError: `batch_size` or `clip_norm` is not positive; when traced: N is below `batch_size`.
+    """
+    batch_size = check_positive("batch_size", batch_size)
+    step = make_step(loss, optimizer, clip_norm=clip_norm)
+
+    def epoch(state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
+        count = sample_count(data)
+        steps = steps_per_epoch(count, batch_size)
+        order = jax.random.permutation(shuffle_key(state.key, state.step // steps), count)
+
+        def body(state: TrainState, rows: jax.Array) -> tuple[TrainState, Metrics]:
+            return step(state, jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data))
+
+        return jax.lax.scan(body, state, order[: steps * batch_size].reshape(steps, batch_size))
+
+    return epoch
+
+
+def evaluate(loss: Loss, params: PyTree, data: PyTree, *, batch_size: int = 512) -> Metrics:
+    """Returns loss and metrics over all data: the mean over samples, whatever the size of the last batch.
+
+    Args:
+        loss: As in `make_step`; it gets None as key, so that dropout is off.
+        params: Parameters.
+        data: Pytree of arrays ``[N, ...]``.
+        batch_size: Samples at a time, which bounds the memory; the result depends on it by rounding only.
+
+    Returns:
+        ``{"loss": scalar, name: scalar, ...}``.
+
+    Raises:
+        ValueError: `batch_size` is not positive, or there are no data.
+    """
+    batch_size = check_positive("batch_size", batch_size)
+    count = sample_count(data)
+
+    def means(batch: PyTree) -> Metrics:
+        value, metrics = loss(params, batch, None)
+        return {**metrics, "loss": value}
+
+    whole = count // batch_size * batch_size
+    total = None
+    if whole:
+        batches = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, batch_size, *leaf.shape[1:]), data)
+        total = jax.tree.map(lambda value: value.sum(0) * batch_size, jax.lax.map(means, batches))
+    if whole < count:
+        rest = jax.tree.map(lambda value: value * (count - whole), means(jax.tree.map(lambda a: a[whole:], data)))
+        total = rest if total is None else jax.tree.map(jnp.add, total, rest)
+    return jax.tree.map(lambda value: value / count, total)
+
+
+def sample_count(data: PyTree) -> int:
+    """Returns N of arrays ``[N, ...]``, or raises where they disagree or are empty."""
+    counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(data)}
+    if len(counts) != 1 or not all(counts):
+        shapes = [tuple(leaf.shape) for leaf in jax.tree.leaves(data)]
+        raise ValueError(f"data: expected arrays [N, ...] with one N >= 1, got shapes {shapes}")
+    return counts.pop()
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Returns the number of whole batches, or raises where there is none."""
+    if count < batch_size:
+        raise ValueError(f"batch_size: expected at most the {count} samples of the data, got {batch_size}")
+    return count // batch_size

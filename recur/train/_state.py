@@ -1,0 +1,62 @@
+"""What training carries from step to step."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from recur._checks import check_key
+from recur._types import Array, Float, Int, Key, PyTree
+
+
+class Best(NamedTuple):
+    """The parameters with the lowest validation loss so far (training loss where there is no validation)."""
+
+    params: PyTree
+    loss: Float[Array, ""]
+    epoch: Int[Array, ""]
+
+
+class TrainState(NamedTuple):
+    """All of a run that later steps depend on: a checkpoint of it is a checkpoint of the run.
+
+    `key` never changes. Whatever is random in step n or epoch n is drawn from it folded with n, so a run that was
+    stopped and restored draws what a run never stopped draws.
+    """
+
+    params: PyTree
+    opt_state: optax.OptState
+    step: Int[Array, ""]
+    key: Key[Array, ""]
+    best: Best
+
+
+def init_state(params: PyTree, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
+    """Returns the state before the first step.
+
+    Put it under `jax.vmap` over params and keys for many seeds: every leaf then has a leading axis S.
+
+    Args:
+        params: Parameters to train, a pytree of floating arrays.
+        optimizer: Any optax transformation.
+        key: PRNG key of the run: order of the data, dropout.
+
+    Raises:
+        TypeError: `key` is no PRNG key.
+    """
+    check_key("key", key)
+    # Explicit dtypes: a weakly typed leaf would make the second call of a compiled step another program.
+    dtype = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
+    best = Best(jax.tree.map(jnp.copy, params), jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.int32))
+    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, best)
+
+
+def shuffle_key(key: Key[Array, ""], epoch: Int[Array, ""]) -> Key[Array, ""]:
+    """Returns the key that orders the data of an epoch."""
+    return jax.random.fold_in(jax.random.fold_in(key, 0), epoch)
+
+
+def loss_key(key: Key[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
+    """Returns the key that the loss of a step gets."""
+    return jax.random.fold_in(jax.random.fold_in(key, 1), step)
