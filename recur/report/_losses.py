@@ -69,6 +69,7 @@ def loss_curves(
             draw_curve(axes, steps, middle, (low, high), label=label, style=styles[label], x_word=x_label)
         for index, (label, level) in enumerate(levels.items()):
             axes.axhline(level, label=label, **reference_style(index))
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         finish(figure)

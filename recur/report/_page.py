@@ -51,6 +51,9 @@ th[aria-sort="descending"] button::after { content: " ▼"; }
   body { padding: 0; max-width: none; font-size: 10pt; }
   nav { display: none; }
   .scroll { overflow: visible; }
+  table { width: auto; font-size: 8pt; }
+  th, td { padding: 0.2rem 0.4rem; }
+  .number { white-space: normal; }
   .figures { grid-template-columns: 1fr 1fr; }
   h2 { break-after: avoid; }
   tr { break-inside: avoid; }

@@ -35,7 +35,7 @@ def verdict_rows(summaries: Sequence[Record], fields: Sequence[str]) -> list[dic
 
     Returns:
         One row a record, for `html_table` and `markdown_table`: medians with 10th and 90th percentile. A half-life
-        stands only where something halves; a horizon past the end of the sequence is shown as longer than it.
+        stands only where something halves; a horizon that the sequence does not end is shown as at least its length.
     """
     return [
         {
@@ -120,4 +120,4 @@ def _horizon(summary: Record, key: str) -> Record | None:
         return None
     if _inside(median, summary["length"]):
         return summary[key]
-    return {"median": math.inf, "text": f"> {summary['length']}"}
+    return {"median": math.inf, "text": f"≥ {summary['length']}"}
