@@ -11,7 +11,6 @@ from recur import cells
 
 C = TypeVar("C", bound="RunConfig")
 PARSERS = {
-    bool: flags.BooleanParser,
     float: flags.FloatParser,
     int: flags.IntegerParser,
     str: flags.ArgumentParser,

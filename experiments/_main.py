@@ -42,6 +42,17 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     sys.exit(0)
 
 
+def whole_numbers(name: str, values: Sequence[str]) -> tuple[int, ...]:
+    """Returns the values of a list flag as whole numbers of at least 1.
+
+    Raises:
+        ValueError: The list is empty, or an entry is something else.
+    """
+    if not values or not all(value.strip().isdecimal() and int(value) for value in values):
+        raise ValueError(f"{name}: expected whole numbers >= 1 with commas between, got {','.join(values)!r}")
+    return tuple(int(value) for value in values)
+
+
 def describe(error: BaseException) -> str:
     """Returns an error as one line."""
     if isinstance(error, OSError) and error.strerror:
