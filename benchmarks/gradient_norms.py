@@ -23,7 +23,9 @@ from benchmarks import _cells, _inputs, _lag_records
 from experiments import _main
 from recur import cells, report
 
-CELLS = flags.DEFINE_list("cells", ["elman", "gru", "lstm"], "Names of recur.cells.CELLS, or your own as module:factory.")
+CELLS = flags.DEFINE_list(
+    "cells", ["elman", "gru", "lstm"], "Names of recur.cells.CELLS, or your own as module:factory."
+)
 HIDDEN_SIZE = flags.DEFINE_integer("hidden_size", 64, "Units of each cell.", lower_bound=1)
 LENGTHS = flags.DEFINE_list("lengths", ["16", "64", "256", "1024"], "Sequence lengths, in steps.")
 SEEDS = flags.DEFINE_integer("seeds", 10, "Independent draws of parameters and data; below 10 the band means little.")

@@ -4,6 +4,8 @@ from recur.flow._adjoint import ParameterLogNorms
 from recur.flow._adjoint import adjoint_log_norms
 from recur.flow._adjoint import input_log_norms
 from recur.flow._adjoint import parameter_log_norms
+from recur.flow._jacobian import jacobian_log_singular_values
+from recur.flow._lyapunov import lyapunov_spectrum
 from recur.flow._summary import Summary
 from recur.flow._summary import summarize
 
@@ -12,6 +14,8 @@ __all__ = [
     "Summary",
     "adjoint_log_norms",
     "input_log_norms",
+    "jacobian_log_singular_values",
+    "lyapunov_spectrum",
     "parameter_log_norms",
     "summarize",
 ]

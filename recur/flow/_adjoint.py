@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from recur._checks import check_floating, check_shape
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
-from recur.engines import Scan, unroll
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
+from recur.flow._trajectory import over_batch, visited_states
 
 
 class ParameterLogNorms(NamedTuple):
@@ -119,31 +119,26 @@ def parameter_log_norms(
 
 def _measure(
     measure: Callable, cell: Cell, params: Params, xs: Any, initial_state: State | None, cotangent: Any
-) -> Any:
+) -> tuple[Any, Any]:
     """Checks, runs the cell forward, and hands over to `measure`, which returns results by lag and in total."""
-    run = unroll(cell, params, xs, initial_state, engine=Scan())
-    batch_shape, dtype = run.outputs.shape[1:-1], run.outputs.dtype
-    if initial_state is None:
-        initial_state = cell.initial_state(batch_shape, dtype)
+    visited = visited_states(cell, params, xs, initial_state)
+    wanted = jax.eval_shape(lambda states: cell.output(jax.tree.map(lambda leaf: leaf[-1], states)), visited)
     if cotangent is None:
-        cotangent = jnp.full(run.outputs.shape[1:], run.outputs.shape[-1] ** -0.5, dtype)
+        cotangent = jnp.full(wanted.shape, wanted.shape[-1] ** -0.5, wanted.dtype)
     else:
         cotangent = jnp.asarray(cotangent)
-        check_floating("cotangent", cotangent, f"give it as {dtype.name}")
-        check_shape("cotangent", cotangent, run.outputs.shape[1:], "one entry for each output unit, [*B, H]")
-        cotangent = cotangent.astype(dtype)
-    return _jitted(measure, cell, params, jnp.asarray(xs), initial_state, run.states, cotangent)
+        check_floating("cotangent", cotangent, f"give it as {wanted.dtype.name}")
+        check_shape("cotangent", cotangent, wanted.shape, "one entry for each output unit, [*B, H]")
+        cotangent = cotangent.astype(wanted.dtype)
+    return _jitted(measure, cell, params, jnp.asarray(xs), visited, cotangent)
 
 
 @functools.partial(jax.jit, static_argnames=("measure", "cell"))
 def _jitted(
-    measure: Callable, cell: Cell, params: Params, xs: jax.Array, start: State, states: State, cotangent: jax.Array
-) -> Any:
-    visited = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), start, states)
-    mapped = functools.partial(measure, cell, params)
-    for _ in range(xs.ndim - 2):
-        mapped = jax.vmap(mapped, in_axes=(1, 1, 0), out_axes=(1, 0))
-    return mapped(xs, visited, cotangent)
+    measure: Callable, cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
+) -> tuple[Any, Any]:
+    one = functools.partial(measure, cell, params)
+    return over_batch(one, xs.ndim - 2, in_axes=(1, 1, 0), out_axes=(1, 0))(xs, visited, cotangent)
 
 
 def _sweep(

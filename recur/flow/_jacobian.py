@@ -1,0 +1,98 @@
+"""Singular values of the Jacobian over many steps."""
+
+import functools
+import operator
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from recur._types import Array, Float, Params, State
+from recur.cells import Cell
+from recur.flow import _graded
+from recur.flow._trajectory import flat_size, flatten, over_batch, unflatten, visited_states
+
+
+def jacobian_log_singular_values(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    lags: Sequence[int],
+    initial_state: State | None = None,
+) -> Float[Array, "K n *B"]:
+    """Measures how the last state answers to all directions of earlier ones.
+
+        P_k = ds_T / ds_{T-k} = J_T J_{T-1} ... J_{T-k+1},   ln sigma_i(P_k)
+
+    of the whole state s (h and c, all layers), n numbers in all. ``(1/k) ln sigma_i`` are the finite-time Lyapunov
+    exponents, ``ln sigma_1 - ln sigma_n`` the logarithm of the condition number. One sweep backwards in time serves
+    all lags; values far below the largest keep their relative accuracy.
+
+    Args:
+        cell: The recurrence.
+        params: Its parameters.
+        xs: Inputs.
+        lags: The k to report, whole numbers in 0..T, in any order.
+        initial_state: State before the first step (see `recur.unroll`).
+
+    Returns:
+        Natural logarithms, sorted downwards, ``[len(lags), n, *B]``; -inf for a singular value that is exactly zero.
+
+    Raises:
+        TypeError: As `recur.unroll`, or a lag that is no whole number.
+        ValueError: As `recur.unroll`, no lag, or one outside 0..T.
+
+    Reference:
+        Vogt et al. (2022), https://doi.org/10.3389/fams.2022.818799; condition number: Engelken (2023),
+        https://arxiv.org/abs/2312.17306.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, recur
+        >>> cell = recur.cells.elman(2, recurrent_init=recur.cells.Identity(0.5))
+        >>> params = cell.init(jax.random.key(0), 1)
+        >>> logs = recur.flow.jacobian_log_singular_values(cell, params, jnp.zeros((1000, 1)), [1, 1000])
+        >>> logs.round(1).tolist()
+        [[-0.699999988079071, -0.699999988079071], [-693.0999755859375, -693.0999755859375]]
+    """
+    visited = visited_states(cell, params, xs, initial_state)
+    xs = jnp.asarray(xs)
+    try:
+        wanted = [operator.index(lag) for lag in lags]
+    except TypeError:
+        raise TypeError(f"lags: expected whole numbers, got {lags!r}") from None
+    if not wanted or min(wanted) < 0 or max(wanted) > len(xs):
+        raise ValueError(f"lags: expected at least one lag in 0..T = {len(xs)}, got {wanted}; give a longer sequence")
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    stops = jnp.asarray([wanted[index] for index in order], jnp.int32)
+    back = jnp.argsort(jnp.asarray(order, jnp.int32))
+    return _values(cell, params, xs, visited, stops)[back]
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: jax.Array) -> jax.Array:
+    """Returns log singular values at the lags `stops` (sorted upwards), ``[K, n, *B]``."""
+
+    def one(projected: jax.Array, visited: State) -> jax.Array:
+        last = jax.tree.map(lambda leaf: leaf[-1], visited)
+        steps = len(jax.tree.leaves(visited)[0]) - 1
+        start = _graded.identity(flat_size(last), jax.tree.leaves(last)[0].dtype)
+
+        def pull(lag: jax.Array, graded: _graded.Graded) -> _graded.Graded:
+            """From the transpose of P_lag to that of P_{lag + 1}."""
+            at = steps - 1 - lag
+            before = jax.tree.map(lambda leaf: leaf[at], visited)
+            here = jax.tree.map(lambda leaf: leaf[at], projected)
+            _, pullback = jax.vjp(lambda s: cell.advance(params, s, here), before)
+            columns = jax.vmap(lambda v: flatten(pullback(unflatten(v, before))[0]), in_axes=1, out_axes=1)
+            return _graded.absorb(columns(graded.left), graded)
+
+        def segment(carry: tuple, stop: jax.Array) -> tuple:
+            lag, graded = carry
+            graded = jax.lax.fori_loop(lag, stop, pull, graded)
+            return (stop, graded), (graded.log_scale, graded.right)
+
+        _, (log_scale, right) = jax.lax.scan(segment, (jnp.zeros((), stops.dtype), start), stops)
+        return jax.vmap(lambda d, v: _graded.log_singular_values(_graded.Graded(v, d, v)))(log_scale, right)
+
+    projected = cell.project(params, xs)
+    return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=2)(projected, visited)

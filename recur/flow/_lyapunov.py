@@ -1,0 +1,135 @@
+"""Lyapunov exponents along a trajectory."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recur._checks import check_positive
+from recur._types import Array, Float, Params, State
+from recur.cells import Cell
+from recur.flow._trajectory import flat_size, flatten, over_batch, unflatten, visited_states
+
+
+def lyapunov_spectrum(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    k: int | None = None,
+    warmup: int = 0,
+    steps_per_qr: int = 1,
+) -> Float[Array, "K *B"]:
+    """Measures the exponential rates at which small differences of the state grow or shrink.
+
+        J_t Q_{t-1} = Q_t R_t   (QR),   lambda_i = mean over t > warmup of ln |R_t,ii|
+
+    with J_t = ds_t/ds_{t-1} of the whole state (h and c, all layers), n numbers in all. Differentiable.
+
+    Args:
+        cell: The recurrence.
+        params: Its parameters.
+        xs: Inputs; zeros for the autonomous system.
+        initial_state: State before the first step (see `recur.unroll`).
+        k: How many exponents, from the top; by default all n.
+        warmup: First steps in which states and directions settle and nothing is counted. Without one, an error of
+            order 1/T remains.
+        steps_per_qr: Steps between re-orthonormalisations. More are cheaper, and safe as long as
+            ``steps_per_qr * (lambda_1 - lambda_k)`` stays below about 10 in float32.
+
+    Returns:
+        Exponents in nats a step, sorted downwards, ``[k, *B]``. -inf where a direction is mapped to zero, to within
+        the rounding of the dtype.
+
+    Raises:
+        TypeError: As `recur.unroll`.
+        ValueError: As `recur.unroll`; k outside 1..n, or a warm-up or QR interval that leaves no step to count.
+
+    Reference:
+        Benettin et al. (1980), https://doi.org/10.1007/BF02128236; for recurrent networks Engelken, Wolf and Abbott
+        (2023), https://arxiv.org/abs/2006.02427.
+
+    Example:
+        At rest, ``h = tanh(h U)`` with U = 0.9 Q, Q orthogonal, shrinks alike in all directions:
+
+        >>> import jax, jax.numpy as jnp, recur
+        >>> cell = recur.cells.elman(4, recurrent_init=recur.cells.Orthogonal(0.9))
+        >>> params = cell.init(jax.random.key(0), 1)
+        >>> recur.flow.lyapunov_spectrum(cell, params, jnp.zeros((100, 1))).round(4).tolist()
+        [-0.10540000349283218, -0.10540000349283218, -0.10540000349283218, -0.10540000349283218]
+    """
+    visited = visited_states(cell, params, xs, initial_state)
+    xs = jnp.asarray(xs)
+    batch_axes = xs.ndim - 2
+    one = jax.eval_shape(lambda v: jax.tree.map(lambda leaf: leaf[(0,) * (1 + batch_axes)], v), visited)
+    n = flat_size(one)
+    k = n if k is None else check_positive("k", k)
+    if k > n:
+        raise ValueError(f"k: expected at most n = {n}, the size of the whole state of {cell!r}, got {k}")
+    check_positive("steps_per_qr", steps_per_qr)
+    if warmup < 0 or warmup + steps_per_qr > len(xs):
+        raise ValueError(
+            f"warmup: expected 0 <= warmup <= T - steps_per_qr = {len(xs) - steps_per_qr}, got {warmup}; give more steps"
+        )
+    return _spectrum(cell, params, xs, visited, k, warmup, steps_per_qr)
+
+
+@functools.partial(jax.jit, static_argnames=("cell", "k", "warmup", "steps_per_qr"))
+def _spectrum(
+    cell: Cell, params: Params, xs: jax.Array, visited: State, k: int, warmup: int, steps_per_qr: int
+) -> jax.Array:
+    def one(projected: jax.Array, visited: State) -> jax.Array:
+        before = jax.tree.map(lambda leaf: leaf[:-1], visited)
+        first = jax.tree.map(lambda leaf: leaf[0], before)
+        directions = _generic_directions(flat_size(first), k, jax.tree.leaves(first)[0].dtype)
+
+        def push(directions: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
+            before, projected = inputs
+            _, tangent = jax.linearize(lambda s: cell.advance(params, s, projected), before)
+            pushed = jax.vmap(lambda v: flatten(tangent(unflatten(v, before))), in_axes=1, out_axes=1)(directions)
+            return pushed, None
+
+        def block(carry: tuple[jax.Array, ...], inputs: tuple) -> tuple[tuple[jax.Array, ...], None]:
+            directions, total, lost = carry
+            pushed, _ = jax.lax.scan(push, directions, inputs)
+            directions, r = jnp.linalg.qr(pushed)
+            # Compensated (Kahan) sum: a plain one loses digits over many steps.
+            term = _log_diagonal(r) - lost
+            new_total = total + term
+            lost = jnp.where(jnp.isfinite(new_total), (new_total - total) - term, 0.0)
+            return (directions, new_total, lost), None
+
+        def run(carry: tuple, start: int, stop: int, steps: int) -> tuple:
+            cut = jax.tree.map(lambda leaf: leaf[start:stop].reshape(-1, steps, *leaf.shape[1:]), (before, projected))
+            return jax.lax.scan(block, carry, cut)[0]
+
+        zeros = jnp.zeros(k, directions.dtype)
+        directions, _, _ = run((directions, zeros, zeros), 0, warmup, 1)
+        blocks = (len(xs) - warmup) // steps_per_qr
+        stop = warmup + blocks * steps_per_qr
+        _, total, _ = run((directions, zeros, zeros), warmup, stop, steps_per_qr)
+        return -jnp.sort(-total / (blocks * steps_per_qr))
+
+    projected = cell.project(params, xs)
+    return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=1)(projected, visited)
+
+
+def _log_diagonal(r: jax.Array) -> jax.Array:
+    """Returns ``ln |R_ii|``, -inf where it cannot be told from the rounding of its column."""
+    diagonal = jnp.abs(jnp.diagonal(r))
+    floor = jnp.finfo(r.dtype).eps * jnp.linalg.norm(r, axis=0)
+    gone = diagonal <= floor
+    return jnp.where(gone, -jnp.inf, jnp.log(jnp.where(gone, 1.0, diagonal)))
+
+
+def _generic_directions(n: int, k: int, dtype: jnp.dtype) -> jax.Array:
+    """Returns k orthonormal directions ``[n, k]`` in no special position to the coordinate axes.
+
+    Unit vectors would do for all n exponents, but for the top k of a network with invariant axes (a diagonal one)
+    they would stay where they are and miss the fastest.
+    """
+    phases = np.square(np.arange(1.0, n + 1))[:, None] * np.sqrt(np.arange(1.0, k + 1))
+    directions, _ = np.linalg.qr(np.sin(phases))
+    return jnp.asarray(directions, dtype)

@@ -1,0 +1,51 @@
+"""The states that a run visits: what every measurement stands on."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from recur._types import Array, Float, Params, State
+from recur.cells import Cell
+from recur.engines import Scan, unroll
+
+
+def visited_states(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None) -> State:
+    """Runs the cell and returns all states, the initial one first: leaves ``[T + 1, *B, ...]``.
+
+    Raises:
+        TypeError: As `recur.unroll`.
+        ValueError: As `recur.unroll`.
+    """
+    run = unroll(cell, params, xs, initial_state, engine=Scan())
+    if initial_state is None:
+        initial_state = cell.initial_state(run.outputs.shape[1:-1], run.outputs.dtype)
+    return jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
+
+
+def over_batch(function: Callable[..., Any], batch_axes: int, in_axes: tuple[int, ...], out_axes: Any) -> Callable:
+    """Maps a function of one sequence over batch axes: ``in_axes`` and ``out_axes`` say where they stand."""
+    for _ in range(batch_axes):
+        function = jax.vmap(function, in_axes=in_axes, out_axes=out_axes)
+    return function
+
+
+def flat_size(state: State) -> int:
+    """Returns the number n of entries of one unbatched state, all fields together."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
+
+
+def flatten(state: State) -> jax.Array:
+    """Joins the fields of one unbatched state to a vector ``[n]``, in the order of the tree."""
+    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(state)])
+
+
+def unflatten(vector: jax.Array, like: State) -> State:
+    """Cuts a vector ``[n]`` into the fields of `like`."""
+    leaves, start = [], 0
+    for leaf in jax.tree.leaves(like):
+        leaves.append(vector[start : start + leaf.size].reshape(leaf.shape))
+        start += leaf.size
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
