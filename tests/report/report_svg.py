@@ -23,6 +23,12 @@ def lines(svg, color):
     return sorted(found, key=len, reverse=True)
 
 
+def marks(svg, color):
+    """Where markers of one colour stand: [N, 2] in SVG coordinates."""
+    uses = [use for use in ElementTree.fromstring(svg).iter(f"{_SVG}use") if f"stroke: {color}" in use.get("style", "")]
+    return np.array([(use.get("x"), use.get("y")) for use in uses], float).reshape(-1, 2)
+
+
 def tick_scale(svg, axis, plain=False):
     """Slope and offset from SVG coordinates to labels: y as powers of ten, x and a plain y as they are."""
     root = ElementTree.fromstring(svg)

@@ -1,3 +1,6 @@
+import base64
+import csv
+import hashlib
 import os
 import re
 import subprocess
@@ -66,6 +69,10 @@ def test_report_is_complete_well_formed_and_needs_no_network(records, tmp_path):
     # The names of the XML vocabularies look like addresses; nothing is fetched from them.
     assert not re.search(r"https?://|@import", re.sub(r'xmlns(:xlink)?="[^"]*"', "", page))
     assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)
+    (policy,) = (a["content"] for tag, a in reader.tags if tag == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; ")
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
     names = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
     assert len(names) == len(set(names))
     assert {"xmlns", "viewbox"} <= next(set(attributes) for tag, attributes in reader.tags if tag == "svg")
@@ -123,8 +130,6 @@ def test_redrawing_from_the_lines_gives_the_same_bytes(records, tmp_path):
 
 
 def test_csv_files_hold_every_value(records, tmp_path):
-    import csv
-
     report.gradient_page(records, tmp_path)
     with (tmp_path / "lag_curves.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -5,7 +5,7 @@ import matplotlib
 import numpy as np
 import pytest
 from report_rows import lag_curve, parameter_norm
-from report_svg import lines, texts, tick_scale
+from report_svg import lines, marks, texts, tick_scale
 
 from recur import report
 from recur.report._decades import _ticks
@@ -61,13 +61,18 @@ def test_curve_with_corners_is_drawn_through_each_of_them():
     ],
 )
 def test_end_of_finite_values_is_marked_and_told(value, start, stop, note):
-    record = lag_curve("relu", -0.1, 100)
+    record = lag_curve("relu", -1.0, 100)
     for key in ("ln_median", "ln_p10", "ln_p90"):
         record[key] = np.where((np.arange(101) >= start) & (np.arange(101) < stop), value, record[key])
     svg = report.to_svg(report.lag_curves([record]))
     assert f"relu ({note})" in texts(svg)
     slope, offset = tick_scale(svg, "x") if start else (0, 0)
     drawn = [slope * points[:, 0] + offset for points in lines(svg, COLORS[0])]
+    (mark,) = marks(svg, COLORS[0])
+    if start:
+        y_slope, y_offset = tick_scale(svg, "y")
+        assert slope * mark[0] + offset == pytest.approx(start - 1, abs=0.2)
+        assert y_slope * mark[1] + y_offset == pytest.approx(-(start - 1) / LN10, abs=0.1)
     if start and stop == 101:
         assert max(lags.max() for lags in drawn) == pytest.approx(36, abs=0.2)
     elif stop == 101:
