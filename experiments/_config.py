@@ -10,11 +10,9 @@ from absl import flags
 from recur import cells
 
 C = TypeVar("C", bound="RunConfig")
-PARSERS = {
-    float: flags.FloatParser,
-    int: flags.IntegerParser,
-    str: flags.ArgumentParser,
-}
+PARSERS = {float: flags.FloatParser, int: flags.IntegerParser, str: flags.ArgumentParser}
+
+CELL_HELP = f"Cell, or several with commas: {', '.join(sorted(cells.CELLS))}."
 
 
 def option(default: Any, text: str, *, least: float | None = None) -> Any:
@@ -32,7 +30,7 @@ class RunConfig:
     """
 
     workdir: str = option("runs/run", "Folder of the run; with several cells each has a folder in it.")
-    cell: str = option("lstm", f"Cell, or several with commas: {', '.join(sorted(cells.CELLS))}.")
+    cell: str = option("lstm", CELL_HELP)
     hidden_size: int = option(32, "Hidden units of a layer.", least=1)
     seeds: int = option(3, "How many seeds to train, together in one program.", least=1)
     seed: int = option(0, "The first seed; the others follow it.", least=0)
@@ -55,7 +53,7 @@ class RunConfig:
                 raise TypeError(f"{field.name}: expected {kind.__name__}, got {value!r}")
             least = field.metadata["least"]
             if least is not None and not (least <= value < math.inf):
-                raise ValueError(f"{field.name}: expected a number >= {least}, got {value}")
+                raise ValueError(f"{field.name}: expected a finite number >= {least}, got {value}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate: expected a positive number, got 0.0")
         if self.seed + self.seeds > 2**32:
@@ -77,10 +75,12 @@ class RunConfig:
 def define_flags(config: type[RunConfig], flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one absl flag for every field of a configuration."""
     for field in dataclasses.fields(config):
-        kind = type(field.default)
-        make = flags.BooleanFlag if kind is bool else flags.Flag
-        arguments = () if kind is bool else (_parser(kind, field.metadata["least"]), flags.ArgumentSerializer())
-        flag = make(*arguments, name=field.name, default=field.default, help_string=field.metadata["help"])
+        kind, default, text = type(field.default), field.default, field.metadata["help"]
+        if kind is bool:
+            flag = flags.BooleanFlag(field.name, default, text)
+        else:
+            limit = {} if kind is str else {"lower_bound": field.metadata["least"]}
+            flag = flags.Flag(PARSERS[kind](**limit), flags.ArgumentSerializer(), field.name, default, text)
         # Under the script's own name, so that --help shows it.
         flags.DEFINE_flag(flag, flag_values, module_name=sys.argv[0])
 
@@ -88,7 +88,3 @@ def define_flags(config: type[RunConfig], flag_values: flags.FlagValues = flags.
 def from_flags(config: type[C], flag_values: flags.FlagValues = flags.FLAGS) -> C:
     """Returns the configuration that the parsed flags say."""
     return config(**{field.name: flag_values[field.name].value for field in dataclasses.fields(config)})
-
-
-def _parser(kind: type, least: float | None) -> flags.ArgumentParser:
-    return PARSERS[kind]() if kind is str else PARSERS[kind](lower_bound=least)

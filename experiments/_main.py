@@ -91,7 +91,11 @@ def stop_on_interrupt(notice: str) -> Iterator[Callable[[], bool]]:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(list(argv))
+        rest = flags.FLAGS(list(argv))
+        if flags.FLAGS["verbosity"].using_default_value:
+            # Set here, because absl goes from warnings up to infos right after parsing.
+            logging.set_verbosity(logging.WARNING)
+        return rest
     except flags.Error as error:
         _end(BAD_INPUT, f"{describe(error)} (--help lists the flags)")
     except SystemExit:

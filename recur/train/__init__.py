@@ -5,12 +5,13 @@ from recur.train._epoch import evaluate, make_epoch
 from recur.train._fit import Fit, NonFiniteError, fit
 from recur.train._records import Record
 from recur.train._state import Best, TrainState, init_state
-from recur.train._step import make_step
+from recur.train._step import Loss, make_step
 
 __all__ = [
     "Best",
     "Checkpoints",
     "Fit",
+    "Loss",
     "NonFiniteError",
     "Record",
     "TrainState",

@@ -48,7 +48,7 @@ def make_step(
         taken = sorted(set(metrics) & set(RESERVED))
         if taken:
             raise ValueError(f"loss: expected metrics with names other than {list(RESERVED)}, got {taken}; rename them")
-        norm = optax.global_norm(grads)
+        norm = global_norm(grads)
         clipped = jnp.zeros((), bool) if clip_norm is None else norm > clip_norm
         if clip_norm is not None:
             scale = jnp.where(clipped, clip_norm / norm, 1)
@@ -59,3 +59,13 @@ def make_step(
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), metrics
 
     return step
+
+
+def global_norm(tree: PyTree) -> Float[Array, ""]:
+    """Returns the Euclidean norm over all entries of all leaves, in float32 or better."""
+
+    def square(leaf: jax.Array) -> jax.Array:
+        magnitude = jnp.abs(leaf)
+        return jnp.sum(magnitude.astype(jnp.promote_types(magnitude.dtype, jnp.float32)) ** 2)
+
+    return jnp.sqrt(sum(square(leaf) for leaf in jax.tree.leaves(tree)))

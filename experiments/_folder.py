@@ -1,0 +1,105 @@
+"""The folder of a run: who may train in it, what it says about itself, its summary."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments._config import RunConfig
+from recur import report
+
+# May change when a run is continued: where it is, what is done at its end, and how long it goes on.
+FREE = ("workdir", "eval_data", "resume", "checkpoint_every", "epochs")
+PACKAGES = ("recur", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def open_folder(name: str, config: RunConfig) -> Path:
+    """Makes the folder and writes ``config.json``, or checks that the run in it is the one asked for.
+
+    Raises:
+        ValueError: It holds another run, or one at all without `resume`.
+        OSError: It cannot be made or written.
+    """
+    workdir = Path(config.workdir).absolute()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=workdir).close()
+    except OSError as error:
+        raise OSError(f"workdir: {workdir} cannot be written ({error.strerror}); give another --workdir") from None
+    path = workdir / "config.json"
+    values = {"experiment": name, **dataclasses.asdict(config)}
+    if path.exists():
+        _check_same_run(path, values, config)
+    report.write_json(
+        path,
+        {
+            "experiment": name,
+            "config": dataclasses.asdict(config),
+            "command": sys.orig_argv,
+            "python": platform.python_version(),
+            "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores",
+            "seeds": [config.seed + index for index in range(config.seeds)],
+        },
+    )
+    return workdir
+
+
+def _check_same_run(path: Path, values: Mapping[str, Any], config: RunConfig) -> None:
+    if not config.resume:
+        raise ValueError(f"workdir: {path.parent} holds a run already; give another --workdir, or --resume to go on")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        before = {"experiment": stored["experiment"], **stored["config"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: holds no configuration of a run ({error!r}); give another --workdir") from None
+    for key, value in values.items():
+        if key not in FREE and before.get(key) != value:
+            raise ValueError(
+                f"{key}: the run in {path.parent} has {before.get(key)!r}, asked for is {value!r}; "
+                "give another --workdir, or the same value"
+            )
+    if before.get("epochs", 0) > values["epochs"]:
+        raise ValueError(
+            f"epochs: the run in {path.parent} was made for {before['epochs']}, asked for are {values['epochs']}; "
+            "give another --workdir, or at least as many"
+        )
+
+
+def write_summary(
+    workdir: Path, name: str, config: RunConfig, metrics: Mapping[str, Any], wall_s: float
+) -> dict[str, Any]:
+    """Writes ``summary.json`` and returns it; a metric is an array ``[S]``, or already summarised."""
+    summary = {
+        "experiment": name,
+        "metrics": {key: value if isinstance(value, dict) else _spread(value) for key, value in metrics.items()},
+        "wall_s": round(wall_s, 3),
+        "config": dataclasses.asdict(config),
+    }
+    report.write_json(workdir / "summary.json", summary)
+    return summary
+
+
+def as_text(title: str, metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns the metrics as aligned lines."""
+    width = max(map(len, metrics))
+    lines = [
+        f"  {key:{width}}  median {m['median']:.6g}   min {m['min']:.6g}   max {m['max']:.6g}   n {len(m['values'])}"
+        for key, m in metrics.items()
+    ]
+    return "\n".join([title, *lines])
+
+
+def _spread(values: np.ndarray) -> dict[str, Any]:
+    values = np.asarray(values, np.float64)
+    spread = {"median": float(np.median(values)), "min": float(values.min()), "max": float(values.max())}
+    return {**spread, "values": values.tolist()}

@@ -1,0 +1,222 @@
+"""One training run in its folder: configuration, history, checkpoints, picture, summary."""
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import _folder
+from experiments._config import RunConfig
+from experiments._main import stop_on_interrupt
+from recur import report, train
+from recur._types import Array, Float, Key, PyTree
+
+
+class Problem(NamedTuple):
+    """What an experiment hands over, for S seeds.
+
+    Attributes:
+        init: Draws the parameters of one seed.
+        loss: What training lowers, ``loss(params, batch, key) -> (scalar, metrics)``.
+        data: Training data, ``[S, N, ...]``.
+        validation: The like, evaluated on after every epoch.
+        measure: Numbers of the trained parameters, ``params [S, ...] -> {name: [S]}``.
+        floors: Dashed lines of the picture, by label.
+        epochs_per_call: As in `recur.train.fit`.
+    """
+
+    init: Callable[[Key[Array, ""]], PyTree]
+    loss: train.Loss
+    data: PyTree
+    validation: PyTree
+    measure: Callable[[PyTree], Mapping[str, Float[Array, "S"]]]
+    floors: Mapping[str, float]
+    epochs_per_call: int = 1
+
+
+def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> dict[str, Any]:
+    """Trains every cell asked for, and writes and returns the summary.
+
+    Args:
+        name: Of the experiment.
+        config: With several cells each is trained in ``workdir/CELL``, and the summary names metrics ``CELL.NAME``.
+        pose: Makes the problem from a configuration of one cell; wrong values and files are found there.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, after a checkpoint of the last whole epoch.
+        ValueError: A value or file that does not fit.
+        OSError: A file or folder that cannot be read or written.
+    """
+    # Wrong values and files are found here, before anything is written.
+    if len(config.cell_names) == 1:
+        return _run_cell(name, config, pose(config))
+    configs = [
+        dataclasses.replace(config, cell=cell, workdir=str(Path(config.workdir) / cell)) for cell in config.cell_names
+    ]
+    problem = pose(configs[0])
+    workdir = _folder.open_folder(name, config)
+    metrics, curves, wall_s = {}, {}, 0.0
+    for alone in configs:
+        problem = problem if alone is configs[0] else pose(alone)
+        summary = _run_cell(name, alone, problem)
+        metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
+        curves[alone.cell] = _curve(report.read_jsonl(workdir / alone.cell / "history.jsonl"), "val_loss")
+        wall_s += summary["wall_s"]
+    _draw(workdir / "loss.png", f"{name}: validation loss", config, curves, problem.floors)
+    return _folder.write_summary(workdir, name, config, metrics, wall_s)
+
+
+def _run_cell(name: str, config: RunConfig, problem: Problem) -> dict[str, Any]:
+    workdir = _folder.open_folder(name, config)
+    optimizer = optax.adam(config.learning_rate)
+    init = jax.jit(lambda keys: jax.lax.map(lambda key: _start(key, problem.init, optimizer), keys))
+    state = init(seed_keys(config))
+    _announce(config, state.params)
+    with train.Checkpoints(workdir / "checkpoints") as checkpoints:
+        history: list[train.Record] = []
+        if checkpoints.latest() is not None:
+            state, history = checkpoints.restore(state)
+        fitted = train.Fit(state, history, len(history) >= config.epochs)
+        if not fitted.finished:
+            fitted = _train(workdir, config, problem, optimizer, fitted, checkpoints)
+    rows = [_row(record) for record in fitted.history]
+    report.write_jsonl(workdir / "history.jsonl", rows)
+    report.write_csv(workdir / "history.csv", _tidy(rows, config))
+    curves = {"training": _curve(rows, "train_loss"), "validation": _curve(rows, "val_loss")}
+    _draw(workdir / "loss.png", f"{name}: loss of {config.cell}", config, curves, problem.floors)
+    if not fitted.finished:
+        raise KeyboardInterrupt(
+            f"stopped after epoch {len(rows)} of {config.epochs}; the same command goes on from there"
+        )
+    metrics = _metrics(fitted, problem)
+    summary = _folder.write_summary(workdir, name, config, metrics, fitted.history[-1].wall_s)
+    print(_folder.as_text(f"{name}, {config.cell}", summary["metrics"]), flush=True)
+    return summary
+
+
+def seed_keys(config: RunConfig) -> Key[Array, "S"]:
+    """Returns one key a seed: seed n draws the same whatever the seeds beside it."""
+    return jnp.stack([jax.random.key(config.seed + index) for index in range(config.seeds)])
+
+
+def _start(key: Key[Array, ""], init: Callable, optimizer: optax.GradientTransformation) -> train.TrainState:
+    # 0 is the data's, drawn where the problem is posed.
+    return train.init_state(init(jax.random.fold_in(key, 1)), optimizer, jax.random.fold_in(key, 2))
+
+
+def _train(
+    workdir: Path,
+    config: RunConfig,
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    so_far: train.Fit,
+    checkpoints: train.Checkpoints,
+) -> train.Fit:
+    history_file = workdir / "history.jsonl"
+    # Epochs after the checkpoint are trained again, so their rows go.
+    report.write_jsonl(history_file, [_row(record) for record in so_far.history])
+    notice = "stopping after this epoch (Ctrl-C again: at once, back to the last checkpoint)"
+    with _progress(config, so_far.history) as show, stop_on_interrupt(notice) as stop:
+        return train.fit(
+            so_far.state,
+            problem.loss,
+            optimizer,
+            problem.data,
+            validation=problem.validation,
+            data_axis=0,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            clip_norm=config.clip_norm or None,
+            history=so_far.history,
+            checkpoints=checkpoints,
+            checkpoint_every=config.checkpoint_every,
+            epochs_per_call=problem.epochs_per_call,
+            on_record=[lambda record: report.append_jsonl(history_file, _row(record)), show],
+            stop=stop,
+        )
+
+
+def _metrics(fitted: train.Fit, problem: Problem) -> dict[str, np.ndarray]:
+    last = fitted.history[-1].metrics
+    metrics = {
+        "train_loss": last["train_loss"],
+        "val_loss": last["val_loss"],
+        "best_val_loss": fitted.state.best.loss,
+        "best_epoch": fitted.state.best.epoch,
+        **problem.measure(fitted.state.params),
+    }
+    return {key: np.asarray(value, np.float64) for key, value in metrics.items()}
+
+
+def _row(record: train.Record) -> dict[str, Any]:
+    """Returns a record as one row: epoch, step, wall_s, and every metric as a list over seeds."""
+    return {"epoch": record.epoch, "step": record.step, "wall_s": round(record.wall_s, 3), **record.metrics}
+
+
+def _tidy(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> list[dict[str, Any]]:
+    """Returns one row for each epoch and seed."""
+    alone = ("epoch", "step", "wall_s")
+    return [
+        {**{key: row[key] for key in alone}, "seed": config.seed + index}
+        | {key: value[index] for key, value in row.items() if key not in alone}
+        for row in rows
+        for index in range(config.seeds)
+    ]
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[int], np.ndarray]:
+    return [row["epoch"] for row in rows], np.asarray([row[metric] for row in rows]).T
+
+
+def _draw(path: Path, title: str, config: RunConfig, curves: Mapping, floors: Mapping[str, float]) -> None:
+    band = f"; median and range of {config.seeds} seeds" if config.seeds > 1 else "; one seed"
+    subtitle = f"{config.hidden_size} units, Adam {config.learning_rate:g}, batch {config.batch_size}{band}"
+    if any(steps for steps, _ in curves.values()):
+        figure = report.loss_curves(
+            curves, title=title, subtitle=subtitle, x_label="epoch", y_label="mean squared error", floors=floors
+        )
+        report.save_figure(path, figure)
+
+
+def _announce(config: RunConfig, params: PyTree) -> None:
+    """Prints layers, shapes and number of parameters of one seed, and how it is trained, on a line each."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    layers: dict[str, list[str]] = {}
+    for path, leaf in leaves:
+        module = jax.tree_util.keystr(path[:-1], simple=True, separator=".")
+        name = jax.tree_util.keystr(path[-1:], simple=True)
+        layers.setdefault(module, []).append(f"{name} {'x'.join(map(str, leaf.shape[1:]))}")
+    outline = "; ".join(f"{module}: {', '.join(shapes)}" for module, shapes in layers.items())
+    count = sum(leaf[0].size for _, leaf in leaves)
+    clip = f"gradient clipped to norm {config.clip_norm:g}" if config.clip_norm else "gradient not clipped"
+    print(f"{config.cell}: {count:,} parameters ({outline})")
+    print(
+        f"seeds {config.seed} to {config.seed + config.seeds - 1}, {config.epochs} epochs, batch {config.batch_size}, "
+        f"Adam {config.learning_rate:g}, {clip}; {config.workdir}",
+        flush=True,
+    )
+
+
+@contextlib.contextmanager
+def _progress(config: RunConfig, history: Sequence[train.Record]) -> Iterator[Callable[[train.Record], None]]:
+    """Yields a function that shows a record in a bar, or nothing where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda record: None
+        return
+    import tqdm
+
+    with tqdm.tqdm(total=config.epochs, initial=len(history), desc=config.cell, unit="epoch") as bar:
+
+        def show(record: train.Record) -> None:
+            losses = {name: f"{np.median(record.metrics[name]):.2e}" for name in ("train_loss", "val_loss")}
+            bar.set_postfix(losses, refresh=False)
+            bar.update()
+
+        yield show

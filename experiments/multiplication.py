@@ -1,0 +1,83 @@
+"""Which cells learn the product of two marked numbers, any number of steps apart?
+
+    python -m experiments.multiplication --cell=elman,gru,lstm --workdir=runs/multiplication
+
+A sequence has 100 steps of (value, marker); two values are marked and the target is their product. Whoever always
+guesses 1/4 has a mean squared error of 7/144 = 0.0486, the floor. Two layers of 30 units and a linear readout of the
+last output, 3,000 sequences: 2,048 to train on, 512 for validation, 440 for test. Each seed draws sequences of its own.
+
+Metrics, one value a seed: ``train_loss`` and ``val_loss`` (after the last epoch), ``best_val_loss``, ``best_epoch``,
+``test_loss``, and with ``--eval_data`` ``eval_loss``, all mean squared errors.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments import _config, _main, _regression, _run
+from recur import tasks
+
+# 2,560 of 3,000 sequences to train on, the last fifth of them for validation, as the tutorials have it.
+TRAIN_AND_VALIDATION, VALIDATION = 2560 / 3000, 0.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(_config.RunConfig):
+    """Options of the experiment."""
+
+    workdir: str = _config.option("runs/multiplication", "Folder of the run; several cells get a folder each in it.")
+    hidden_size: int = _config.option(30, "Hidden units of a layer.", least=1)
+    layers: int = _config.option(2, "Layers.", least=1)
+    length: int = _config.option(100, "Steps of a sequence (of drawn data).", least=2)
+    sequences: int = _config.option(3000, "Sequences to draw, for training, validation and test.", least=4)
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Runs the experiment, as the command does, and returns the summary that it also writes."""
+    return _run.run("multiplication", config, _pose)
+
+
+def _pose(config: Config) -> _run.Problem:
+    model = _regression.regression(config, layers=config.layers, input_size=2)
+    held_out = _regression.read_samples(config.eval_data, ("T", 2)) if config.eval_data else None
+    training, validation, test = _split(_samples(config), config)
+
+    def measure(params):
+        metrics = {"test_loss": _regression.loss_of_seeds(model.loss, params, test, data_axis=0)}
+        if held_out is not None:
+            metrics["eval_loss"] = _regression.loss_of_seeds(model.loss, params, held_out, data_axis=None)
+        return metrics
+
+    floors = {"best constant guess": tasks.multiplication_floor()}
+    return _run.Problem(model.init, model.loss, training, validation, measure, floors)
+
+
+def _samples(config: Config) -> _regression.Samples:
+    """Returns ``x [S, N, T, 2]`` and ``y [S, N, 1]``: drawn for each seed, or the file's for all."""
+    if config.data:
+        samples = _regression.read_samples(config.data, ("T", 2))
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (config.seeds, *leaf.shape)), samples)
+
+    def draw(key):
+        return tasks.multiplication(jax.random.fold_in(key, 0), config.sequences, config.length)
+
+    return jax.jit(jax.vmap(draw))(_run.seed_keys(config))
+
+
+def _split(samples: _regression.Samples, config: Config) -> list[_regression.Samples]:
+    count = samples[0].shape[1]
+    end = round(count * TRAIN_AND_VALIDATION)
+    start = round(end * (1 - VALIDATION))
+    if not config.batch_size <= start < end < count:
+        raise ValueError(
+            f"{config.data or 'sequences'}: expected enough for a batch of {config.batch_size}, validation and test, "
+            f"got {count}, of which {start} are for training; give more, or a smaller batch_size"
+        )
+    return [tuple(leaf[:, first:last] for leaf in samples) for first, last in ((0, start), (start, end), (end, count))]
+
+
+if __name__ == "__main__":
+    _config.define_flags(Config)
+    _main.run(lambda argv: train(_config.from_flags(Config)))

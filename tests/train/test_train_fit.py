@@ -1,0 +1,232 @@
+"""The training loop: exact resume, seeds together, best parameters, stops, bad numbers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from recur import train
+
+OPTIMIZER = optax.adam(0.05)
+
+
+def loss(params, batch, key):
+    x, y = batch
+    hidden = jnp.tanh(x @ params["w"])
+    if key is not None:
+        hidden = hidden * jax.random.bernoulli(key, 0.8, hidden.shape)
+    return ((hidden @ params["v"] - y) ** 2).mean(), {"largest": jnp.abs(params["w"]).max()}
+
+
+def start(seed):
+    key = jax.random.key(seed)
+    return train.init_state({"w": jax.random.normal(key, (3, 4)), "v": jnp.linspace(-1, 1, 4)}, OPTIMIZER, key)
+
+
+def samples(seed, count=10):
+    x = jax.random.normal(jax.random.key(100 + seed), (count, 3))
+    return x, jnp.sin(x[:, 0]) + 2 * x[:, 1]
+
+
+def stack(trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+fit = functools.partial(train.fit, loss=loss, optimizer=OPTIMIZER, batch_size=4)
+one_run = functools.partial(fit, data=samples(0), validation=samples(1, 6))
+
+
+def raw(leaf):
+    return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+
+
+def assert_same_bits(got, wanted):
+    assert jax.tree.structure(got) == jax.tree.structure(wanted)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        assert raw(one).dtype == raw(other).dtype
+        np.testing.assert_array_equal(raw(one), raw(other))
+
+
+def assert_same_history(got, wanted):
+    assert [(r.epoch, r.step, sorted(r.metrics)) for r in got] == [(r.epoch, r.step, sorted(r.metrics)) for r in wanted]
+    for one, other in zip(got, wanted, strict=True):
+        for name in one.metrics:
+            np.testing.assert_array_equal(one.metrics[name], other.metrics[name])
+
+
+def test_history_says_what_happened():
+    seen = []
+    result = one_run(start(0), epochs=3, on_record=[seen.append])
+    assert result.finished
+    assert seen == result.history
+    assert [(record.epoch, record.step) for record in seen] == [(1, 2), (2, 4), (3, 6)]
+    assert [r.wall_s for r in seen] == sorted(r.wall_s for r in seen)
+    names = {"train_loss", "train_largest", "grad_norm", "clipped", "val_loss", "val_largest"}
+    assert all(set(record.metrics) == names for record in seen)
+    wanted = train.evaluate(loss, result.state.params, samples(1, 6))["loss"]
+    np.testing.assert_allclose(seen[-1].metrics["val_loss"], wanted, rtol=1e-6)
+
+
+def test_fit_is_the_epochs_one_after_the_other():
+    state, epoch = start(0), jax.jit(train.make_epoch(loss, OPTIMIZER, batch_size=4))
+    losses = []
+    for _ in range(5):
+        state, metrics = epoch(state, samples(0))
+        losses.append(np.mean(metrics["loss"]))
+    result = one_run(start(0), epochs=5)
+    np.testing.assert_allclose([r.metrics["train_loss"] for r in result.history], losses, rtol=1e-5)
+    for one, other in zip(jax.tree.leaves(result.state.params), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_fit_leaves_the_state_it_was_given():
+    state = start(0)
+    before = jax.tree.map(lambda leaf: raw(leaf).copy(), state)
+    one_run(state, epochs=2)
+    assert_same_bits(jax.tree.map(raw, state), before)
+
+
+def test_a_restored_run_ends_as_one_never_stopped(tmp_path):
+    whole = one_run(start(0), epochs=6)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        first = one_run(start(0), epochs=3, checkpoints=checkpoints, checkpoint_every=2)
+        assert_same_history(first.history, whole.history[:3])
+    with train.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 3
+        # Another seed as template: all that is taken from it is its form.
+        state, history = checkpoints.restore(start(9))
+        assert_same_bits(state, first.state)
+        second = one_run(state, epochs=6, history=history, checkpoints=checkpoints)
+    assert_same_bits(second.state, whole.state)
+    assert_same_history(second.history, whole.history)
+    assert second.history[3].wall_s > second.history[2].wall_s
+
+
+def test_a_restored_run_of_seeds_ends_as_one_never_stopped(tmp_path):
+    states = stack([start(0), start(1)])
+    whole = one_run(states, epochs=4)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        one_run(states, epochs=2, checkpoints=checkpoints)
+        state, history = checkpoints.restore(states)
+        second = one_run(state, epochs=4, history=history)
+    assert_same_bits(second.state, whole.state)
+    assert_same_history(second.history, whole.history)
+
+
+@pytest.mark.parametrize("seeds_at_once", [1, 2, 3])
+@pytest.mark.parametrize("data_axis", [None, 0])
+def test_seeds_together_equal_single_runs(seeds_at_once, data_axis):
+    data, validation = samples(0), samples(1, 6)
+    if data_axis == 0:
+        data, validation = stack([samples(n) for n in range(3)]), stack([samples(n, 6) for n in range(3, 6)])
+    together = fit(
+        stack([start(n) for n in range(3)]),
+        data=data,
+        validation=validation,
+        data_axis=data_axis,
+        seeds_at_once=seeds_at_once,
+        epochs=4,
+    )
+    for n in range(3):
+        single = {"data": data, "validation": validation}
+        if data_axis == 0:
+            single = {"data": samples(n), "validation": samples(3 + n, 6)}
+        alone = fit(start(n), **single, epochs=4)
+        of_seed = jax.tree.map(lambda leaf, n=n: leaf[n], together.state)
+        for one, other in zip(jax.tree.leaves(of_seed), jax.tree.leaves(alone.state), strict=True):
+            np.testing.assert_allclose(raw(one), raw(other), rtol=1e-4, atol=1e-5)
+        for one, other in zip(together.history, alone.history, strict=True):
+            for name, value in other.metrics.items():
+                np.testing.assert_allclose(one.metrics[name][n], value, rtol=1e-4)
+
+
+def test_several_epochs_in_a_call_are_the_same_epochs():
+    single, grouped = one_run(start(0), epochs=5), one_run(start(0), epochs=5, epochs_per_call=3)
+    assert [r.epoch for r in grouped.history] == [1, 2, 3, 4, 5]
+    for one, other in zip(grouped.history, single.history, strict=True):
+        for name in other.metrics:
+            np.testing.assert_allclose(one.metrics[name], other.metrics[name], rtol=1e-5)
+
+
+def test_best_parameters_are_those_of_the_lowest_validation_loss():
+    # A large step size, so that the lowest loss is not the last one.
+    result = one_run(start(0), epochs=12, optimizer=optax.sgd(0.4), clip_norm=None)
+    losses = [float(record.metrics["val_loss"]) for record in result.history]
+    assert 0 < int(np.argmin(losses)) < 11
+    assert result.state.best.epoch == np.argmin(losses) + 1
+    np.testing.assert_allclose(result.state.best.loss, min(losses), rtol=1e-6)
+    again = train.evaluate(loss, result.state.best.params, samples(1, 6))
+    np.testing.assert_allclose(again["loss"], min(losses), rtol=1e-5)
+
+
+def test_an_epoch_is_compiled_once():
+    traces = []
+
+    def counted(params, batch, key):
+        traces.append(1)
+        return loss(params, batch, key)
+
+    one_run(start(0), loss=counted, epochs=1)
+    first = len(traces)
+    one_run(start(1), loss=counted, epochs=4)
+    assert len(traces) == first > 0
+
+
+def test_a_stop_saves_the_last_epoch(tmp_path):
+    answers = iter([False, True])
+    with train.Checkpoints(tmp_path) as checkpoints:
+        result = one_run(start(0), epochs=9, checkpoints=checkpoints, stop=lambda: next(answers))
+        assert not result.finished
+        assert len(result.history) == checkpoints.latest() == 2
+        assert_same_bits(checkpoints.restore(start(0))[0], result.state)
+
+
+def breaks_at_step_5(params, batch, key):
+    # One unit of descent a step: before step n the parameter is n - 1.
+    return -params.sum() + 0.0 * jnp.sqrt(3.5 - params).sum(), {}
+
+
+def test_bad_numbers_name_step_and_keep_checkpoints(tmp_path):
+    def run(params, **options):
+        state = train.init_state(params, optax.sgd(1.0), jax.random.key(0))
+        return train.fit(state, breaks_at_step_5, optax.sgd(1.0), jnp.ones(6), batch_size=2, **options)
+
+    with train.Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(train.NonFiniteError, match=r"not a number at step 5 \(epoch 2\)"):
+            run(jnp.zeros(1), epochs=4, checkpoints=checkpoints, checkpoint_every=1)
+        assert checkpoints.latest() == 1
+        like = train.init_state(jnp.zeros(1), optax.sgd(1.0), jax.random.key(0))
+        state, history = checkpoints.restore(like)
+        assert state.params == 3.0
+        assert len(history) == 1
+
+
+def test_bad_numbers_name_the_seed():
+    optimizer = optax.sgd(1.0)
+    starts = [train.init_state(jnp.array([x]), optimizer, jax.random.key(0)) for x in (-50.0, 0.0, 2.0)]
+    with pytest.raises(
+        train.NonFiniteError, match=r"of seed index 2 is infinite or not a number at step 3 \(epoch 1\)"
+    ):
+        train.fit(stack(starts), breaks_at_step_5, optimizer, jnp.ones(12), batch_size=2, epochs=2)
+
+
+def test_bad_validation_is_found():
+    x, y = samples(1, 6)
+    with pytest.raises(train.NonFiniteError, match="validation loss of seed index 0 is nan after epoch 1"):
+        one_run(start(0), validation=(x.at[2, 1].set(jnp.nan), y), epochs=2)
+
+
+def test_wrong_arguments_are_named():
+    for name in ("epochs", "checkpoint_every", "epochs_per_call", "seeds_at_once"):
+        with pytest.raises(ValueError, match=f"{name}: expected a whole number >= 1, got 0"):
+            one_run(start(0), **{"epochs": 1, name: 0})
+    with pytest.raises(ValueError, match="batch_size: expected at most the 10 samples of the data, got 11"):
+        one_run(start(0), epochs=1, batch_size=11)
+    with pytest.raises(ValueError, match="data_axis: expected None, or 0 with a state of several seeds, got 0"):
+        one_run(start(0), epochs=1, data_axis=0)
+    done = one_run(start(0), epochs=1)
+    with pytest.raises(ValueError, match="history: expected the 1 epochs it holds to be the state's steps, 5 at 5"):
+        one_run(done.state, epochs=2, history=done.history, batch_size=2)
