@@ -87,7 +87,7 @@ def write_result(result: Result, *, return_sequences: bool, return_state: bool) 
 def check_rngs(rngs: Any) -> None:
     """Raises TypeError unless `rngs` is `nnx.Rngs`."""
     if not isinstance(rngs, nnx.Rngs):
-        raise TypeError(f"rngs: expected flax.nnx.Rngs, got {rngs!r}; make one with nnx.Rngs(seed) or nnx.Rngs(key)")
+        raise TypeError(f"rngs: expected flax.nnx.Rngs, got {type(rngs).__name__}; make one with nnx.Rngs(seed or key)")
 
 
 def check_state(name: str, state: Any, like: PyTree, owner: str) -> None:
