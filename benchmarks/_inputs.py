@@ -42,7 +42,10 @@ def draw_inputs(kind: str, data: str | None, key: jax.Array, seeds: int, length:
             raise ValueError(f"data: expected columns that vary, got a constant column in {data}; leave it out")
         return _stretches((values - values.mean(axis=0)) / spread, key, seeds, length).astype(np.float32)
     if kind == "digits":
-        images = tasks.load_digits().images
+        try:
+            images = tasks.load_digits().images
+        except ImportError as error:
+            raise ValueError(str(error)) from None
         for_order, for_place = jax.random.split(key)
         order = np.asarray(jax.random.permutation(for_order, len(images)))
         return _stretches(images[order].reshape(-1, 1), for_place, seeds, length)

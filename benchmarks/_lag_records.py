@@ -102,4 +102,5 @@ def kept_lags(count: int) -> np.ndarray:
     """All lags of short curves; of long ones the first `DENSE_LAGS`, then evenly spaced ones, the last included."""
     if count <= KEPT_LAGS:
         return np.arange(count)
-    return np.unique(np.r_[:DENSE_LAGS, np.linspace(DENSE_LAGS, count - 1, KEPT_LAGS - DENSE_LAGS).round().astype(int)])
+    spaced = np.linspace(DENSE_LAGS, count - 1, KEPT_LAGS - DENSE_LAGS).round().astype(int)
+    return np.unique(np.r_[:DENSE_LAGS, spaced])

@@ -55,7 +55,7 @@ def adjoint_log_norms(
 
     Raises:
         TypeError: As `recur.unroll`, or a cotangent that is no floating array.
-        ValueError: As `recur.unroll`, or a cotangent of the wrong shape.
+        ValueError: As `recur.unroll`, or a cotangent of the wrong shape, zero or not finite.
 
     Reference:
         Pascanu, Mikolov and Bengio (2013), https://arxiv.org/abs/1211.5063, eq. 5; plotted first by Cooijmans et al.
@@ -129,8 +129,21 @@ def _measure(
         cotangent = jnp.asarray(cotangent)
         check_floating("cotangent", cotangent, f"give it as {wanted.dtype.name}")
         check_shape("cotangent", cotangent, wanted.shape, "one entry for each output unit, [*B, H]")
+        _check_direction(cotangent)
         cotangent = cotangent.astype(wanted.dtype)
     return _jitted(measure, cell, params, jnp.asarray(xs), visited, cotangent)
+
+
+def _check_direction(cotangent: jax.Array) -> None:
+    """Refuses what would only measure itself; under a transformation the numbers are not known yet."""
+    if isinstance(cotangent, jax.core.Tracer):
+        return
+    if not jnp.isfinite(cotangent).all():
+        raise ValueError("cotangent: expected finite numbers, got nan or inf; leave it out for H**-0.5 everywhere")
+    if not jnp.any(cotangent != 0, axis=-1).all():
+        raise ValueError(
+            "cotangent: expected a direction other than zero, got zero, whose gradient is zero at every lag"
+        )
 
 
 @functools.partial(jax.jit, static_argnames=("measure", "cell"))

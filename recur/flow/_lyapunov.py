@@ -69,10 +69,9 @@ def lyapunov_spectrum(
     if k > n:
         raise ValueError(f"k: expected at most n = {n}, the size of the whole state of {cell!r}, got {k}")
     check_positive("steps_per_qr", steps_per_qr)
-    if warmup < 0 or warmup + steps_per_qr > len(xs):
-        raise ValueError(
-            f"warmup: expected 0 <= warmup <= T - steps_per_qr = {len(xs) - steps_per_qr}, got {warmup}; give more steps"
-        )
+    most = len(xs) - steps_per_qr
+    if not 0 <= warmup <= most:
+        raise ValueError(f"warmup: expected 0 <= warmup <= T - steps_per_qr = {most}, got {warmup}; give more steps")
     return _spectrum(cell, params, xs, visited, k, warmup, steps_per_qr)
 
 
