@@ -63,14 +63,14 @@ class Declaration:
                 raise ValueError(f"{argument}: expected gates among {list(gates)}, got {unknown}")
         taken = sorted({"kernel", "recurrent_kernel", "bias"} & set(weights))
         if taken:
-            raise ValueError(f"weights: expected names other than {taken}, which the cell has already")
+            raise ValueError(f"weights: expected names that the cell does not have already, got {taken}; rename them")
         for name, activation in self.gates:
             if activation is not None and not callable(activation):
                 raise TypeError(f"gates[{name!r}]: expected a function or None (linear), got {activation!r}")
             if name in self.split and activation is not None:
                 raise ValueError(
-                    f"split: gate {name!r} is handed over before any activation, so declare it with None "
-                    f"and apply the activation inside {self.name}"
+                    f"split: expected gates declared with None, got {name!r} with an activation; "
+                    f"a split gate is handed over before any activation: apply it inside {self.name}"
                 )
         for name, initializer in self.weights:
             if not callable(initializer):
