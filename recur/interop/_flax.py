@@ -166,6 +166,8 @@ def to_flax(module: RecurModule, *, api: str = "nnx") -> Any:
 def _read_layers(api: _Api, module: Any, params: Mapping) -> list[Layer]:
     if type(module) is not api.Sequential:
         return [_read_layer(api, module, params, "module")]
+    if not module.layers:
+        raise ValueError("module: expected at least one recurrent layer, got an empty Sequential or list")
     label = "module.layers[{}]".format
     if api is _NNX:
         params = {f"layers_{index}": layer for index, layer in params.get("layers", {}).items()}

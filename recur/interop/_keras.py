@@ -188,17 +188,18 @@ def _check_options(layer: Any, label: str, backwards: bool) -> None:
 
 
 def _read_kind(keras: Any, name: str, cell: Any, label: str) -> str:
-    options = {
-        option: keras.activations.serialize(value) if option.endswith("activation") else value
-        for option in ("activation", "recurrent_activation", "reset_after")
-        if (value := getattr(cell, option, None)) is not None
-    }
-    candidates = {kind: entry.options for kind, entry in _CELLS.items() if entry.layer == name}
-    for kind, wanted in candidates.items():
-        if options == wanted:
+    candidates = {kind: options for kind, (layer, options) in _CELLS.items() if layer == name}
+    for kind, options in candidates.items():
+        # Functions are compared by identity: a user's function called tanh has the same name.
+        wanted = {
+            option: getattr(keras.activations, value) if option.endswith("activation") else value
+            for option, value in options.items()
+        }
+        if all(getattr(cell, option) is value for option, value in wanted.items()):
             return kind
+    got = {option: getattr(cell, option) for option in options}
     raise ValueError(
-        f"{label}: expected a {name} with the options of one of {list(candidates.values())}, got {options}; "
+        f"{label}: expected a {name} with one of {list(candidates.values())}, Keras's own functions, got {got}; "
         f"declare a cell with other activations by recur.cells.pointwise"
     )
 
@@ -221,10 +222,12 @@ def _write_layer(keras: Any, layer: Layer, *, return_sequences: bool) -> Any:
 
 
 def _write_direction(keras: Any, direction: Direction, **options: Any) -> Any:
-    kind = kind_of(direction.cell, "keras")
+    kind, dtype = kind_of(direction.cell, "keras"), weights_dtype([direction])
     fused = from_params(direction.params, kind, "keras")
     name, own = _CELLS[kind]
-    layer = getattr(keras.layers, name)(direction.hidden_size, dtype=weights_dtype([direction]).name, **own, **options)
+    if dtype.itemsize < 4:  # Keras on JAX cannot draw orthogonal matrices in half precision.
+        options["recurrent_initializer"] = "glorot_uniform"
+    layer = getattr(keras.layers, name)(direction.hidden_size, dtype=dtype.name, **own, **options)
     layer.build((None, None, direction.input_size))
     bias = fused.bias if fused.recurrent_bias is None else np.stack([fused.bias, fused.recurrent_bias])
     layer.set_weights([fused.kernel, fused.recurrent_kernel, bias])

@@ -53,7 +53,6 @@ def from_torch(
         ValueError: ``proj_size``, weights that are missing or do not fit together, or arguments that a layer knows.
     """
     if isinstance(source, Mapping):
-        kind_of_one_gate = _elman_kind("tanh" if nonlinearity is None else nonlinearity)
         state = source
     else:
         _check_layer(source)
@@ -63,23 +62,24 @@ def from_torch(
                     f"{name}: expected none with a torch module, which knows it, got {value!r}; "
                     f"leave it out, or pass source.state_dict()"
                 )
-        kind_of_one_gate = _elman_kind(getattr(source, "nonlinearity", "tanh"))
-        dropout = getattr(source, "dropout", 0.0)
+        nonlinearity = getattr(source, "nonlinearity", None)
         state = source.state_dict()
     weights = _read_names(state, prefix)
-    if nonlinearity is not None and any(_gates(group) != 1 for group in weights.values()):
-        raise ValueError(
-            f"nonlinearity: expected None for the weights of an LSTM or a GRU, got {nonlinearity!r}; leave it out"
-        )
     layers = []
     for index in range(1 + max(layer for layer, _ in weights)):
         directions = [
-            _direction(weights[index, reverse], kind_of_one_gate, _suffix(index, reverse))
+            _direction(weights[index, reverse], nonlinearity, _suffix(index, reverse))
             for reverse in (False, True)
             if (index, reverse) in weights
         ]
         layers.append(Layer(*directions))
-    return build(Network(tuple(layers), dropout=0.0 if dropout is None else dropout), engine)
+    if dropout and len(layers) == 1:
+        raise ValueError(
+            f"dropout: expected None for one layer, as it acts between layers, got {dropout}; leave it out"
+        )
+    if dropout is None:
+        dropout = getattr(source, "dropout", 0.0)
+    return build(Network(tuple(layers), dropout), engine)
 
 
 def to_torch(module: RecurModule) -> Any:
@@ -160,12 +160,6 @@ def _suffix(layer: int, reverse: bool) -> str:
     return f"_l{layer}" + "_reverse" * reverse
 
 
-def _elman_kind(nonlinearity: str) -> str:
-    if nonlinearity not in _ELMAN_KINDS:
-        raise ValueError(f"nonlinearity: expected one of {sorted(_ELMAN_KINDS)}, got {nonlinearity!r}")
-    return _ELMAN_KINDS[nonlinearity]
-
-
 def _check_layer(source: Any) -> None:
     """Refuses what is no recurrent layer of torch itself, told by its class so that torch need not be loaded."""
     cls = type(source)
@@ -236,26 +230,28 @@ def _to_numpy(tensor: Any) -> np.ndarray:
     return np.array(tensor.numpy())
 
 
-def _gates(group: dict[str, np.ndarray]) -> int:
-    rows, hidden_size = group["weight_hh"].shape
-    return rows // hidden_size
-
-
-def _direction(group: dict[str, np.ndarray], kind_of_one_gate: str, suffix: str) -> Direction:
+def _direction(group: dict[str, np.ndarray], nonlinearity: str | None, suffix: str) -> Direction:
     for name, array in group.items():
         rank = 2 if name.startswith("weight") else 1
         if array.ndim != rank:
             raise ValueError(
                 f"source: expected {name}{suffix} with {rank} axes, got shape {array.shape}; pass a state dict of torch"
             )
-    kinds = {1: kind_of_one_gate, **_KINDS_BY_GATES}
     rows, hidden_size = group["weight_hh"].shape
-    if rows % hidden_size or rows // hidden_size not in kinds:
+    gates = rows / hidden_size
+    if gates == 1:
+        kind = _kind_of_one_gate("tanh" if nonlinearity is None else nonlinearity)
+    elif gates not in _KINDS_BY_GATES:
         raise ValueError(
             f"source: expected weight_hh{suffix} [G * H, H] with G = 1 (RNN), 3 (GRU) or 4 (LSTM) gates, "
             f"got shape {rows, hidden_size}; pass the state dict of one of these layers"
         )
-    kind = kinds[rows // hidden_size]
+    elif nonlinearity is not None:
+        raise ValueError(
+            f"nonlinearity: expected None for the weights of an LSTM or a GRU, got {nonlinearity!r}; leave it out"
+        )
+    else:
+        kind = _KINDS_BY_GATES[gates]
     fused = Fused(
         kernel=group["weight_ih"].T,
         recurrent_kernel=group["weight_hh"].T,
@@ -264,3 +260,9 @@ def _direction(group: dict[str, np.ndarray], kind_of_one_gate: str, suffix: str)
     )
     params = to_params(fused, kind, "torch", f"source (weights *{suffix})")
     return Direction(KINDS[kind].factory(hidden_size), params)
+
+
+def _kind_of_one_gate(nonlinearity: str) -> str:
+    if nonlinearity not in _ELMAN_KINDS:
+        raise ValueError(f"nonlinearity: expected one of {sorted(_ELMAN_KINDS)}, got {nonlinearity!r}")
+    return _ELMAN_KINDS[nonlinearity]

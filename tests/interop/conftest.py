@@ -10,13 +10,16 @@ def _measure(module, x, d_outputs, d_states, **call):
     """Returns outputs, states as a flat list, and the vector-Jacobian product with both: (d_params, d_x)."""
     graphdef, params = nnx.split(module)
 
-    def results(params, x):
-        outputs, state = nnx.merge(graphdef, params)(x, return_state=True, **call)
-        return outputs, jax.tree.leaves(state)
+    @jax.jit
+    def run(params, x, cotangents, call):
+        def results(params, x):
+            outputs, state = nnx.merge(graphdef, params)(x, return_state=True, **call)
+            return outputs, jax.tree.leaves(state)
 
-    (outputs, states), pull_back = jax.vjp(results, params, x)
-    d_params, d_x = pull_back((d_outputs, d_states))
-    return outputs, states, d_params, d_x
+        (outputs, states), pull_back = jax.vjp(results, params, x)
+        return outputs, states, *pull_back(cotangents)
+
+    return run(params, x, (d_outputs, d_states), call)
 
 
 @pytest.fixture

@@ -74,10 +74,19 @@ def gradient_module(layer, name):
     return interop.from_torch(grads, nonlinearity=nonlinearity)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("with_lengths", [False, True])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("layers", [1, 2])
+# (layers, bidirectional, with lengths, dtype): every structure in float64, which shows the least error, and the richest
+# of them in float32 too. Each case compiles a program of its own.
+STRUCTURES = [
+    (1, False, False, "float64"),
+    (1, True, True, "float64"),
+    (2, False, True, "float64"),
+    (2, True, False, "float64"),
+    (1, False, True, "float32"),
+    (2, True, True, "float32"),
+]
+
+
+@pytest.mark.parametrize(("layers", "bidirectional", "with_lengths", "dtype"), STRUCTURES)
 @pytest.mark.parametrize("name", LAYERS)
 def test_same_values_states_and_gradients(name, layers, bidirectional, with_lengths, dtype, measure):
     directions = 2 if bidirectional else 1
@@ -102,9 +111,10 @@ def test_same_values_states_and_gradients(name, layers, bidirectional, with_leng
             np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE[dtype] * max(1, abs(want).max()))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(
+    ("layers", "bidirectional", "dtype"),
+    [(1, False, "float32"), (2, False, "bfloat16"), (1, True, "float16"), (2, True, "float64")],
+)
 @pytest.mark.parametrize("name", LAYERS)
 def test_there_and_back_is_bitwise(name, layers, bidirectional, dtype, assert_bitwise):
     layer = make(name, num_layers=layers, bidirectional=bidirectional, dtype=dtype)
