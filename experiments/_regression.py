@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from experiments._config import RunConfig
 from recur import cells, nn, tasks, train
 from recur._types import Array, Float, Key, PyTree
 
@@ -36,10 +35,10 @@ class Model(NamedTuple):
     loss: train.Loss
 
 
-def regression(config: RunConfig, *, layers: int, input_size: int) -> Model:
-    """Returns the model that the configuration asks for, with the mean squared error as loss."""
-    cell = cells.CELLS[config.cell](config.hidden_size)
-    module = functools.partial(Regressor, cell, layers, input_size)
+@functools.cache
+def regression(cell: str, hidden_size: int, *, layers: int, input_size: int) -> Model:
+    """Returns the model with the mean squared error as loss: the same functions, compiled once, for the same sizes."""
+    module = functools.partial(Regressor, cells.CELLS[cell](hidden_size), layers, input_size)
     graph = nnx.split(nnx.eval_shape(lambda: module(rngs=nnx.Rngs(0))))[0]
 
     def init(key: Key[Array, ""]) -> PyTree:
@@ -62,13 +61,9 @@ def read_samples(path: str, x_shape: tuple[int | str, ...]) -> Samples:
     return jnp.asarray(arrays["x"]), jnp.asarray(arrays["y"])
 
 
-def loss_of_seeds(loss: train.Loss, params: PyTree, samples: Samples, *, data_axis: int | None) -> Float[Array, "S"]:
+@functools.partial(jax.jit, static_argnames=("loss", "data_axis"))
+def loss_of_seeds(params: PyTree, samples: Samples, *, loss: train.Loss, data_axis: int | None) -> Float[Array, "S"]:
     """Returns the loss of each seed's parameters; with data_axis 0 each on samples of its own."""
-
-    @jax.jit
-    def losses(params: PyTree, samples: Samples) -> Float[Array, "S"]:
-        if data_axis is None:
-            return jax.lax.map(lambda params: train.evaluate(loss, params, samples)["loss"], params)
-        return jax.lax.map(lambda both: train.evaluate(loss, *both)["loss"], (params, samples))
-
-    return losses(params, samples)
+    if data_axis is None:
+        return jax.lax.map(lambda params: train.evaluate(loss, params, samples)["loss"], params)
+    return jax.lax.map(lambda both: train.evaluate(loss, *both)["loss"], (params, samples))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -75,9 +76,8 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
 
 def _run_cell(name: str, config: RunConfig, problem: Problem) -> dict[str, Any]:
     workdir = _folder.open_folder(name, config)
-    optimizer = optax.adam(config.learning_rate)
-    init = jax.jit(lambda keys: jax.lax.map(lambda key: _start(key, problem.init, optimizer), keys))
-    state = init(seed_keys(config))
+    optimizer = _adam(config.learning_rate)
+    state = _start(seed_keys(config), init=problem.init, optimizer=optimizer)
     _announce(config, state.params)
     with train.Checkpoints(workdir / "checkpoints") as checkpoints:
         history: list[train.Record] = []
@@ -106,9 +106,17 @@ def seed_keys(config: RunConfig) -> Key[Array, "S"]:
     return jnp.stack([jax.random.key(config.seed + index) for index in range(config.seeds)])
 
 
-def _start(key: Key[Array, ""], init: Callable, optimizer: optax.GradientTransformation) -> train.TrainState:
-    # 0 is the data's, drawn where the problem is posed.
-    return train.init_state(init(jax.random.fold_in(key, 1)), optimizer, jax.random.fold_in(key, 2))
+# The same optimiser for the same step size, so that a program compiled with it is used again.
+_adam = functools.cache(optax.adam)
+
+
+@functools.partial(jax.jit, static_argnames=("init", "optimizer"))
+def _start(keys: Key[Array, "S"], *, init: Callable, optimizer: optax.GradientTransformation) -> train.TrainState:
+    def one(key: Key[Array, ""]) -> train.TrainState:
+        # 0 is the data's, drawn where the problem is posed.
+        return train.init_state(init(jax.random.fold_in(key, 1)), optimizer, jax.random.fold_in(key, 2))
+
+    return jax.lax.map(one, keys)
 
 
 def _train(

@@ -11,6 +11,7 @@ Metrics, one value a seed: ``train_loss`` and ``val_loss`` (after the last epoch
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 
 from experiments import _config, _main, _regression, _run
 from recur import tasks
+from recur._types import Array, Key
 
 # 2,560 of 3,000 sequences to train on, the last fifth of them for validation, as the tutorials have it.
 TRAIN_AND_VALIDATION, VALIDATION = 2560 / 3000, 0.2
@@ -40,14 +42,14 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _pose(config: Config) -> _run.Problem:
-    model = _regression.regression(config, layers=config.layers, input_size=2)
+    model = _regression.regression(config.cell, config.hidden_size, layers=config.layers, input_size=2)
     held_out = _regression.read_samples(config.eval_data, ("T", 2)) if config.eval_data else None
     training, validation, test = _split(_samples(config), config)
 
     def measure(params):
-        metrics = {"test_loss": _regression.loss_of_seeds(model.loss, params, test, data_axis=0)}
+        metrics = {"test_loss": _regression.loss_of_seeds(params, test, loss=model.loss, data_axis=0)}
         if held_out is not None:
-            metrics["eval_loss"] = _regression.loss_of_seeds(model.loss, params, held_out, data_axis=None)
+            metrics["eval_loss"] = _regression.loss_of_seeds(params, held_out, loss=model.loss, data_axis=None)
         return metrics
 
     floors = {"best constant guess": tasks.multiplication_floor()}
@@ -59,11 +61,12 @@ def _samples(config: Config) -> _regression.Samples:
     if config.data:
         samples = _regression.read_samples(config.data, ("T", 2))
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (config.seeds, *leaf.shape)), samples)
+    return _draw(_run.seed_keys(config), config.sequences, config.length)
 
-    def draw(key):
-        return tasks.multiplication(jax.random.fold_in(key, 0), config.sequences, config.length)
 
-    return jax.jit(jax.vmap(draw))(_run.seed_keys(config))
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _draw(keys: Key[Array, "S"], count: int, length: int) -> _regression.Samples:
+    return jax.vmap(lambda key: tasks.multiplication(jax.random.fold_in(key, 0), count, length))(keys)
 
 
 def _split(samples: _regression.Samples, config: Config) -> list[_regression.Samples]:

@@ -41,7 +41,7 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _pose(config: Config) -> _run.Problem:
-    model = _regression.regression(config, layers=1, input_size=1)
+    model = _regression.regression(config.cell, config.hidden_size, layers=1, input_size=1)
     held_out = _regression.read_samples(config.eval_data, ("T", 1)) if config.eval_data else None
     training = _regression.read_samples(config.data, ("T", 1)) if config.data else tasks.ramp(WINDOWS, WINDOW)
     validation = tasks.ramp(WINDOWS - 1, WINDOW, start=STEP / 2)
@@ -58,7 +58,7 @@ def _pose(config: Config) -> _run.Problem:
             window, _ = tasks.ramp(1, WINDOW, start=start)
             metrics[name] = jax.vmap(model.predict, in_axes=(0, None))(params, window).ravel()
         if held_out is not None:
-            metrics["eval_loss"] = _regression.loss_of_seeds(model.loss, params, held_out, data_axis=None)
+            metrics["eval_loss"] = _regression.loss_of_seeds(params, held_out, loss=model.loss, data_axis=None)
         return metrics
 
     # An epoch is one step of microseconds: a hundred of them in a call.

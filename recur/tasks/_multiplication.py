@@ -48,11 +48,11 @@ def multiplication(
     count, length = check_positive("count", count), check_positive("length", length)
     if length < 2:
         raise ValueError(f"length: expected at least 2 steps, since two of them are marked, got {length}")
-    value_key, first_key, gap_key = jax.random.split(key, 3)
+    value_key, mark_key = jax.random.split(key)
     values = jax.random.uniform(value_key, (count, length), dtype)
-    first = jax.random.randint(first_key, (count, 1), 0, length)
-    # A gap that is never 0, around a circle: the pair (first, second) is uniform over all pairs of distinct steps.
-    second = (first + jax.random.randint(gap_key, (count, 1), 1, length)) % length
+    # A step, and a gap that is never 0 around a circle: the pair (first, second) is uniform over all pairs.
+    drawn = jax.random.randint(mark_key, (count, 2), jnp.array([[0, 1]]), length)
+    first, second = drawn[:, :1], drawn.sum(axis=1, keepdims=True) % length
     steps = jnp.arange(length)[None]
     marks = ((steps == first) | (steps == second)).astype(dtype)
     product = jnp.take_along_axis(values, first, axis=1) * jnp.take_along_axis(values, second, axis=1)
