@@ -56,7 +56,8 @@ def records(meta: dict[str, Any], adjoint: np.ndarray, inputs: np.ndarray, param
         ".".join(str(entry.key) for entry in path): np.asarray(leaf, np.float64)
         for path, leaf in jax.tree_util.tree_leaves_with_path(parameters)
     }
-    by_path = {"all": 0.5 * np.logaddexp.reduce([2.0 * leaf for leaf in by_path.values()]), **by_path}
+    with np.errstate(invalid="ignore"):  # nan where states overflow
+        by_path = {"all": 0.5 * np.logaddexp.reduce([2.0 * leaf for leaf in by_path.values()]), **by_path}
     for tensor, log_norms in by_path.items():
         low, middle, high = (float(q) for q in quantiles(log_norms[None])[:, 0])
         spread = {"ln_median": middle, "ln_p10": low, "ln_p90": high}

@@ -1,5 +1,8 @@
 """recur: write a recurrent cell once, get every engine, exact gradient flow, Flax modules and reports."""
 
+import importlib
+from types import ModuleType
+
 from recur import cells, engines, flow
 from recur.engines import unroll
 
@@ -7,5 +10,17 @@ __all__ = [
     "cells",
     "engines",
     "flow",
+    "interop",
+    "nn",
+    "report",
+    "tasks",
+    "train",
     "unroll",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Loads the other packages when they are first named, so that `import recur` needs neither Flax nor Orbax."""
+    if name in __all__:
+        return importlib.import_module(f"recur.{name}")
+    raise AttributeError(f"module 'recur' has no attribute {name!r}")

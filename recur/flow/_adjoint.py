@@ -11,7 +11,7 @@ from recur._checks import check_floating, check_shape
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
-from recur.flow._trajectory import over_batch, visited_states
+from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
 
 class ParameterLogNorms(NamedTuple):
@@ -150,7 +150,9 @@ def _check_direction(cotangent: jax.Array) -> None:
 def _jitted(
     measure: Callable, cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
 ) -> tuple[Any, Any]:
-    one = functools.partial(measure, cell, params)
+    def one(xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[Any, Any]:
+        return mark_not_finite(visited, measure(cell, params, xs, visited, cotangent))
+
     return over_batch(one, xs.ndim - 2, in_axes=(1, 1, 0), out_axes=(1, 0))(xs, visited, cotangent)
 
 

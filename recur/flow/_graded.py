@@ -1,8 +1,8 @@
 """Singular values of a product of many matrices, each to full relative accuracy, whatever their range.
 
-The product is kept as ``P = Q diag(e^d) V`` with Q orthogonal, V well conditioned and the scales d in natural
-logarithms, so that no magnitude is ever mixed with a much smaller one. Singular values of ``diag(e^d) V`` then come
-from one-sided Jacobi rotations, which keep high relative accuracy for a well-conditioned matrix with scaled rows.
+The product is kept as ``P = Q diag(2^d) V`` with Q orthogonal, V well conditioned and d whole numbers, so that no
+magnitude is ever mixed with a much smaller one. Singular values of ``diag(2^d) V`` then come from one-sided Jacobi
+rotations, which keep high relative accuracy for a well-conditioned matrix with scaled rows.
 
 Reference:
     Stratified products: Loh et al. (1992), "Stable numerical simulations of models of interacting electrons in
@@ -15,22 +15,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._types import Array, Float
+from recur._types import Array, Float, Int
+from recur.flow._lognorm import LN_2, times_power
 
 JACOBI_SWEEPS = 12
+LEAST = -(2**30)
 
 
 class Graded(NamedTuple):
-    """A matrix ``left diag(e^log_scale) right`` ``[n, n]``; `left` orthogonal, `right` well conditioned."""
+    """A matrix ``left diag(2**exponent) right`` ``[n, n]``; `left` orthogonal, `right` well conditioned.
+
+    The largest entry of each row of `right` lies in [1/2, 1), or the row is zero. Exponents are whole numbers, so
+    that their sums over many factors are exact.
+    """
 
     left: Float[Array, "n n"]
-    log_scale: Float[Array, "n"]
+    exponent: Int[Array, "n"]
     right: Float[Array, "n n"]
 
 
 def identity(n: int, dtype: jnp.dtype) -> Graded:
     """Returns the identity matrix."""
-    return Graded(jnp.eye(n, dtype=dtype), jnp.zeros(n, dtype), jnp.eye(n, dtype=dtype))
+    return Graded(jnp.eye(n, dtype=dtype), jnp.ones(n, jnp.int32), 0.5 * jnp.eye(n, dtype=dtype))
 
 
 def absorb(pushed: Float[Array, "n n"], graded: Graded) -> Graded:
@@ -39,21 +45,23 @@ def absorb(pushed: Float[Array, "n n"], graded: Graded) -> Graded:
     Columns are taken in the order of their size, scale included, before the QR factorisation: with the largest first,
     the triangular factor stays well conditioned.
     """
-    order = jnp.argsort(-(_log(jnp.linalg.norm(pushed, axis=0)) + graded.log_scale))
-    scale = graded.log_scale[order]
+    size = jnp.linalg.norm(pushed, axis=0) * jnp.linalg.norm(graded.right, axis=1)
+    order = jnp.argsort(-(_log(size) + LN_2 * graded.exponent))
+    exponent, right = graded.exponent[order], graded.right[order]
     left, r = jnp.linalg.qr(pushed[:, order])
-    # Row by row: R diag(e^scale) = diag(e^new) N with the largest entry of each row of N at 1.
-    logs = _log(jnp.abs(r)) + scale
-    new = logs.max(axis=1)
-    n = jnp.sign(r) * jnp.exp(logs - jnp.where(jnp.isneginf(new), 0.0, new)[:, None])
-    return Graded(left, new, n @ graded.right[order])
+    # Row by row: R diag(2^exponent) = diag(2^top) N with the largest entry of each row of N in [1/2, 1).
+    entries = jnp.where(r == 0, LEAST, jnp.frexp(r)[1] + exponent[None, :])
+    top = entries.max(axis=1)
+    scaled = times_power(r, exponent[None, :] - top[:, None]) @ right
+    shift = jnp.frexp(jnp.abs(scaled).max(axis=1))[1]
+    return Graded(left, top + shift, times_power(scaled, -shift[:, None]))
 
 
 def log_singular_values(graded: Graded) -> Float[Array, "n"]:
     """Returns the natural logarithms of the singular values, sorted downwards; -inf for zero."""
     norms = jnp.linalg.norm(graded.right, axis=1)
     rows = graded.right / jnp.where(norms == 0, 1.0, norms)[:, None]
-    logs = graded.log_scale + _log(norms)
+    logs = LN_2 * graded.exponent.astype(norms.dtype) + _log(norms)
     n = rows.shape[0]
     if n % 2:
         rows = jnp.concatenate([rows, jnp.zeros((1, rows.shape[1]), rows.dtype)])

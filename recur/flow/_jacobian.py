@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow import _graded
-from recur.flow._trajectory import flat_size, flatten, over_batch, unflatten, visited_states
+from recur.flow._trajectory import flat_size, flatten, mark_not_finite, over_batch, unflatten, visited_states
 
 
 def jacobian_log_singular_values(
@@ -89,10 +89,11 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
         def segment(carry: tuple, stop: jax.Array) -> tuple:
             lag, graded = carry
             graded = jax.lax.fori_loop(lag, stop, pull, graded)
-            return (stop, graded), (graded.log_scale, graded.right)
+            return (stop, graded), (graded.exponent, graded.right)
 
-        _, (log_scale, right) = jax.lax.scan(segment, (jnp.zeros((), stops.dtype), start), stops)
-        return jax.vmap(lambda d, v: _graded.log_singular_values(_graded.Graded(v, d, v)))(log_scale, right)
+        _, (exponent, right) = jax.lax.scan(segment, (jnp.zeros((), stops.dtype), start), stops)
+        values = jax.vmap(lambda d, v: _graded.log_singular_values(_graded.Graded(v, d, v)))(exponent, right)
+        return mark_not_finite(visited, values)
 
     projected = cell.project(params, xs)
     return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=2)(projected, visited)

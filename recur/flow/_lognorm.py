@@ -29,11 +29,14 @@ def rescale(part: PyTree, exponent: Int[Array, ""]) -> Scaled:
     """
     largest = jnp.stack([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in jax.tree.leaves(part)]).max()
     shift = jnp.where(jnp.isfinite(largest), jnp.frexp(largest)[1], 0)
-    return Scaled(_times_power(part, -shift), exponent + shift)
+    return Scaled(times_power(part, -shift), exponent + shift)
 
 
-def _times_power(tree: PyTree, exponent: Int[Array, ""]) -> PyTree:
-    """Multiplies by ``2**exponent`` in two halves, each of which float32 can hold; below 2**-250 all is zero."""
+def times_power(tree: PyTree, exponent: Int[Array, "..."]) -> PyTree:
+    """Multiplies by ``2**exponent`` in two halves, each of which float32 can hold; below 2**-250 all is zero.
+
+    `exponent` is one number, or an array of the rank of the leaves.
+    """
     exponent = jnp.clip(exponent, -250, 250)
     half = exponent // 2
 
@@ -54,7 +57,7 @@ def log_norm(part: PyTree, exponent: Int[Array, ""]) -> Float[Array, ""]:
 def add(a: Scaled, b: Scaled) -> Scaled:
     """Returns the sum of two scaled trees; what is too small to count against the other is lost, as in any sum."""
     top = jnp.maximum(_magnitude(a), _magnitude(b))
-    total = jax.tree.map(jnp.add, _times_power(a.part, a.exponent - top), _times_power(b.part, b.exponent - top))
+    total = jax.tree.map(jnp.add, times_power(a.part, a.exponent - top), times_power(b.part, b.exponent - top))
     return rescale(total, top)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from recur._checks import check_positive
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
-from recur.flow._trajectory import flat_size, flatten, over_batch, unflatten, visited_states
+from recur.flow._trajectory import flat_size, flatten, mark_not_finite, over_batch, unflatten, visited_states
 
 
 def lyapunov_spectrum(
@@ -109,7 +109,7 @@ def _spectrum(
         blocks = (len(xs) - warmup) // steps_per_qr
         stop = warmup + blocks * steps_per_qr
         _, total, _ = run((directions, zeros, zeros), warmup, stop, steps_per_qr)
-        return -jnp.sort(-total / (blocks * steps_per_qr))
+        return mark_not_finite(visited, -jnp.sort(-total / (blocks * steps_per_qr)))
 
     projected = cell.project(params, xs)
     return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=1)(projected, visited)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
@@ -17,12 +18,37 @@ def visited_states(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initi
 
     Raises:
         TypeError: As `recur.unroll`.
-        ValueError: As `recur.unroll`.
+        ValueError: As `recur.unroll`, or a state that is not finite; the first step, its field and unit are named.
+            Under a transformation nothing can be raised: `mark_not_finite` then makes the results nan.
     """
     run = unroll(cell, params, xs, initial_state, engine=Scan())
     if initial_state is None:
         initial_state = cell.initial_state(run.outputs.shape[1:-1], run.outputs.dtype)
-    return jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
+    visited = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(visited)):
+        _check_finite(cell, visited)
+    return visited
+
+
+def _check_finite(cell: Cell, visited: State) -> None:
+    first = None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(visited):
+        bad = ~jnp.isfinite(leaf)
+        step = int(jnp.argmax(bad.reshape(len(leaf), -1).any(axis=1)))
+        if bad[step].any() and (first is None or step < first[0]):
+            first = step, jax.tree_util.keystr(path), tuple(np.argwhere(bad[step])[0].tolist()), leaf
+    if first is not None:
+        step, field, place, leaf = first
+        raise ValueError(
+            f"states: expected finite numbers, got {leaf[(step, *place)]} after step {step} in state{field} of "
+            f"{cell!r}, (*batch, unit) = {place}; lower the gain of the recurrent kernel, or look for nan in xs, params"
+        )
+
+
+def mark_not_finite(visited: State, results: Any) -> Any:
+    """Turns the results of one sequence into nan if its states are not finite: a rectifier would hide them as zero."""
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(visited)]).all()
+    return jax.tree.map(lambda leaf: jnp.where(finite, leaf, jnp.nan), results)
 
 
 def over_batch(function: Callable[..., Any], batch_axes: int, in_axes: tuple[int, ...], out_axes: Any) -> Callable:

@@ -321,3 +321,15 @@ def test_bad_cotangents_are_named(cotangent, error, words):
     params = cell.init(jax.random.key(0), X)
     with pytest.raises(error, match=words):
         flow.adjoint_log_norms(cell, params, jnp.zeros((4, 2, X)), cotangent=cotangent)
+
+
+def test_states_that_overflow_are_named_and_not_taken_for_zero():
+    cell = cells.elman(3, activation="relu", recurrent_init=cells.Identity(1e20))
+    params = cell.init(jax.random.key(0), 1)
+    xs = jnp.ones((6, 2, 1)).at[:, 0].set(0.0)
+    with pytest.raises(ValueError, match=r"states: expected finite numbers, got inf after step 3 in state.h of elman"):
+        flow.adjoint_log_norms(cell, params, xs)
+    # Where nothing can be raised the row is nan, and only that row.
+    log_norms = jax.jit(lambda xs: flow.adjoint_log_norms(cell, params, xs))(xs)
+    assert jnp.isnan(log_norms[:, 1]).all()
+    assert not jnp.isnan(log_norms[:, 0]).any()

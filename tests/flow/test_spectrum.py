@@ -54,8 +54,8 @@ def test_singular_values_equal_those_of_the_plain_product(case):
         # What numpy finds below the rounding of the largest is rounding itself; relu turns units off exactly.
         values = np.linalg.svd(product, compute_uv=False)
         kept = values > 1e-12 * values[0]
-        np.testing.assert_allclose(np.exp(row[kept]), values[kept], rtol=1e-8)
-        assert (row[~kept] < np.log(1e-11 * values[0])).all()
+        np.testing.assert_allclose(np.exp(row[kept]), values[kept], rtol=1e-9, atol=1e-15 * values[0])
+        assert (np.exp(row[~kept]) <= 1e-11 * values[0]).all()
 
 
 def test_spectrum_equals_plain_qr(case):
@@ -68,7 +68,7 @@ def test_spectrum_equals_plain_qr(case):
         assert exponents.sum() == pytest.approx(np.mean(sizes), rel=1e-9, abs=1e-9)  # O13
     else:
         assert exponents[-1] == -np.inf
-    assert (np.diff(exponents) <= 0).all()
+    assert (exponents[1:] <= exponents[:-1]).all()
 
 
 @pytest.mark.parametrize("lag", [40, 100, 200])
@@ -138,7 +138,7 @@ def test_lstm_without_recurrence_has_exponents_of_minus_infinity():
     """O7 with U = 0: n exponents ln f of the cell state, and n of -inf, said so and not as nan."""
     cell = cells.lstm(H, recurrent_init="zeros")
     params = cell.init(jax.random.key(0), 1)
-    spectrum = np.asarray(flow.lyapunov_spectrum(cell, params, jnp.zeros((50, 1))))
+    spectrum = np.asarray(flow.lyapunov_spectrum(cell, params, jnp.zeros((50, 1)), warmup=5))
     np.testing.assert_allclose(spectrum[:H], np.full(H, np.log(1 / (1 + np.exp(-1.0)))), atol=1e-6)
     assert (spectrum[H:] == -np.inf).all()
     logs = np.asarray(flow.jacobian_log_singular_values(cell, params, jnp.zeros((50, 1)), [1, 50]))
