@@ -158,7 +158,7 @@ def test_gradients_in_float32(cell, engine):
     assert_close(jax.grad(loss, argnums=(0, 1, 2, 3))(*args), gradients, scale=2)
 
 
-@cells_and_exact_engines
+@pytest.mark.parametrize(("cell", "engine"), [(c, e) for c in CELLS for e in EXACT])
 def test_first_and_second_derivatives_by_finite_differences(cell, engine, x64):
     # All along one random direction v; the five derivatives are compiled as one function.
     problem = random_problem(TABLE[cell], 3, (2,), mask=True, reset=True, dtype=np.float64, seed=7)
