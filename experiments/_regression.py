@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jaxtyping import Array, Float, Key, PyTree
 
 from recur import cells, nn, tasks, train
-from recur._types import Array, Float, Key, PyTree
 
 Samples = tuple[Float[Array, "N T X"], Float[Array, "N 1"]]
 

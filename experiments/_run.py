@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import _folder
+from experiments import _folder, _history
 from experiments._config import RunConfig
 from experiments._main import stop_on_interrupt
 from recur import report, train
-from recur._types import Array, Float, Key, PyTree
 
 
 class Problem(NamedTuple):
@@ -30,6 +30,7 @@ class Problem(NamedTuple):
         validation: The like, evaluated on after every epoch.
         measure: Numbers of the trained parameters, ``params [S, ...] -> {name: [S]}``.
         floors: Dashed lines of the picture, by label.
+        loss_name: What the loss is, for the picture.
         epochs_per_call: As in `recur.train.fit`.
     """
 
@@ -39,6 +40,7 @@ class Problem(NamedTuple):
     validation: PyTree
     measure: Callable[[PyTree], Mapping[str, Float[Array, "S"]]]
     floors: Mapping[str, float]
+    loss_name: str = "mean squared error"
     epochs_per_call: int = 1
 
 
@@ -68,9 +70,16 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
         problem = problem if alone is configs[0] else pose(alone)
         summary = _run_cell(name, alone, problem)
         metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
-        curves[alone.cell] = _curve(report.read_jsonl(workdir / alone.cell / "history.jsonl"), "val_loss")
+        curves[alone.cell] = _history.curve(report.read_jsonl(workdir / alone.cell / "history.jsonl"), "val_loss")
         wall_s += summary["wall_s"]
-    _draw(workdir / "loss.png", f"{name}: validation loss", config, curves, problem.floors)
+    _history.draw(
+        workdir / "loss.png",
+        f"{name}: validation loss",
+        config,
+        curves,
+        loss_name=problem.loss_name,
+        floors=problem.floors,
+    )
     return _folder.write_summary(workdir, name, config, metrics, wall_s)
 
 
@@ -86,11 +95,18 @@ def _run_cell(name: str, config: RunConfig, problem: Problem) -> dict[str, Any]:
         fitted = train.Fit(state, history, len(history) >= config.epochs)
         if not fitted.finished:
             fitted = _train(workdir, config, problem, optimizer, fitted, checkpoints)
-    rows = [_row(record) for record in fitted.history]
+    rows = [_history.row(record) for record in fitted.history]
     report.write_jsonl(workdir / "history.jsonl", rows)
-    report.write_csv(workdir / "history.csv", _tidy(rows, config))
-    curves = {"training": _curve(rows, "train_loss"), "validation": _curve(rows, "val_loss")}
-    _draw(workdir / "loss.png", f"{name}: loss of {config.cell}", config, curves, problem.floors)
+    report.write_csv(workdir / "history.csv", _history.tidy(rows, config))
+    curves = {"training": _history.curve(rows, "train_loss"), "validation": _history.curve(rows, "val_loss")}
+    _history.draw(
+        workdir / "loss.png",
+        f"{name}: loss of {config.cell}",
+        config,
+        curves,
+        loss_name=problem.loss_name,
+        floors=problem.floors,
+    )
     if not fitted.finished:
         raise KeyboardInterrupt(
             f"stopped after epoch {len(rows)} of {config.epochs}; the same command goes on from there"
@@ -129,7 +145,7 @@ def _train(
 ) -> train.Fit:
     history_file = workdir / "history.jsonl"
     # Epochs after the checkpoint are trained again, so their rows go.
-    report.write_jsonl(history_file, [_row(record) for record in so_far.history])
+    report.write_jsonl(history_file, [_history.row(record) for record in so_far.history])
     notice = "stopping after this epoch (Ctrl-C again: at once, back to the last checkpoint)"
     with _progress(config, so_far.history) as show, stop_on_interrupt(notice) as stop:
         return train.fit(
@@ -146,7 +162,7 @@ def _train(
             checkpoints=checkpoints,
             checkpoint_every=config.checkpoint_every,
             epochs_per_call=problem.epochs_per_call,
-            on_record=[lambda record: report.append_jsonl(history_file, _row(record)), show],
+            on_record=[lambda record: report.append_jsonl(history_file, _history.row(record)), show],
             stop=stop,
         )
 
@@ -161,36 +177,6 @@ def _metrics(fitted: train.Fit, problem: Problem) -> dict[str, np.ndarray]:
         **problem.measure(fitted.state.params),
     }
     return {key: np.asarray(value, np.float64) for key, value in metrics.items()}
-
-
-def _row(record: train.Record) -> dict[str, Any]:
-    """Returns a record as one row: epoch, step, wall_s, and every metric as a list over seeds."""
-    return {"epoch": record.epoch, "step": record.step, "wall_s": round(record.wall_s, 3), **record.metrics}
-
-
-def _tidy(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> list[dict[str, Any]]:
-    """Returns one row for each epoch and seed."""
-    alone = ("epoch", "step", "wall_s")
-    return [
-        {**{key: row[key] for key in alone}, "seed": config.seed + index}
-        | {key: value[index] for key, value in row.items() if key not in alone}
-        for row in rows
-        for index in range(config.seeds)
-    ]
-
-
-def _curve(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[int], np.ndarray]:
-    return [row["epoch"] for row in rows], np.asarray([row[metric] for row in rows]).T
-
-
-def _draw(path: Path, title: str, config: RunConfig, curves: Mapping, floors: Mapping[str, float]) -> None:
-    band = f"; median and range of {config.seeds} seeds" if config.seeds > 1 else "; one seed"
-    subtitle = f"{config.hidden_size} units, Adam {config.learning_rate:g}, batch {config.batch_size}{band}"
-    if any(steps for steps, _ in curves.values()):
-        figure = report.loss_curves(
-            curves, title=title, subtitle=subtitle, x_label="epoch", y_label="mean squared error", floors=floors
-        )
-        report.save_figure(path, figure)
 
 
 def _announce(config: RunConfig, params: PyTree) -> None:
