@@ -172,7 +172,7 @@ def _read_layers(api: _Api, module: Any, params: Mapping) -> list[Layer]:
     if api is _NNX:
         params = {f"layers_{index}": layer for index, layer in params.get("layers", {}).items()}
     return [
-        _read_layer(api, layer, _child(params, f"layers_{index}", label(index)), label(index))
+        _read_layer(api, layer, params.get(f"layers_{index}", {}), label(index))
         for index, layer in enumerate(module.layers)
     ]
 
@@ -244,6 +244,8 @@ def _write_direction(api: _Api, direction: Direction) -> tuple[Any, dict]:
     if api is _LINEN:
         return linen.RNN(cls(direction.hidden_size, **options)), {"cell": params}
     sizes = direction.input_size, direction.hidden_size
-    cell = nnx.eval_shape(lambda: cls(*sizes, rngs=nnx.Rngs(0), **options))
+    # The outline only; the default initialiser would ask for a QR decomposition, which half precision lacks.
+    zeros = jax.nn.initializers.zeros
+    cell = nnx.eval_shape(lambda: cls(*sizes, recurrent_kernel_init=zeros, rngs=nnx.Rngs(0), **options))
     nnx.update(cell, params)
     return nnx.RNN(cell), {"cell": params}

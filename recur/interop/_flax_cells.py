@@ -61,7 +61,7 @@ def read_kind(cell: Any, label: str) -> str:
     remedy = "declare a cell with other equations by recur.cells.pointwise"
     if cell.carry_init is not None and cell.carry_init is not jax.nn.initializers.zeros:
         raise ValueError(
-            f"{label}: expected carry_init=zeros, got {cell.carry_init!r}; hand the state in as initial_state"
+            f"{label}: expected carry_init=zeros, got {_show(cell.carry_init)}; hand the state in as initial_state"
         )
     if isinstance(cell, (nnx.SimpleCell, linen.SimpleCell)):
         expect(label, "residual", cell.residual, False, remedy)
@@ -69,7 +69,7 @@ def read_kind(cell: Any, label: str) -> str:
             if cell.activation_fn is activation:
                 return kind
         raise ValueError(
-            f"{label}: expected activation_fn tanh, relu or identity of jax, got {cell.activation_fn!r}; {remedy}"
+            f"{label}: expected activation_fn tanh, relu or identity of jax, got {_show(cell.activation_fn)}; {remedy}"
         )
     for option, expected in (("gate_fn", jax.nn.sigmoid), ("activation_fn", jnp.tanh)):
         expect(label, option, getattr(cell, option), expected, remedy)
@@ -126,4 +126,8 @@ def write_weights(spec: FlaxCell, fused: Fused) -> dict[str, Any]:
 def expect(label: str, option: str, got: Any, expected: Any, remedy: str) -> None:
     """Raises ValueError unless an option is as expected."""
     if got is not expected and got != expected:
-        raise ValueError(f"{label}: expected {option}={expected!r}, got {got!r}; {remedy}")
+        raise ValueError(f"{label}: expected {option}={_show(expected)}, got {_show(got)}; {remedy}")
+
+
+def _show(value: Any) -> str:
+    return getattr(value, "__name__", None) or repr(value)

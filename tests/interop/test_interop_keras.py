@@ -76,14 +76,17 @@ def keras_measure(layer, x, d_outputs, d_states, mask=None):
     rest = [variable.value for variable in layer.non_trainable_variables]  # seeds, which nothing here uses
     call = {} if mask is None else {"mask": mask}
 
-    def results(weights, x):
-        result, _ = layer.stateless_call(weights, rest, x, **call)
-        outputs, *states = result if isinstance(result, (list, tuple)) else [result]
-        return outputs, states
+    @jax.jit
+    def run(weights, rest, x, cotangents, call):
+        def results(weights, x):
+            result, _ = layer.stateless_call(weights, rest, x, **call)
+            outputs, *states = result if isinstance(result, (list, tuple)) else [result]
+            return outputs, states
 
-    (outputs, states), pull_back = jax.vjp(results, weights, x)
-    d_weights, d_x = pull_back((d_outputs, d_states))
-    return outputs, states, d_weights, d_x
+        (outputs, states), pull_back = jax.vjp(results, weights, x)
+        return outputs, states, *pull_back(cotangents)
+
+    return run(weights, rest, x, (d_outputs, d_states), call)
 
 
 def fill_with_gradients(layer, d_weights):
@@ -95,10 +98,10 @@ def fill_with_gradients(layer, d_weights):
     return layer
 
 
+# Every cell in float64, which shows the least error, every merge once. Each case compiles a program of its own.
 CASES = [(name, merge, "float64", masked) for name in LAYERS for merge, masked in ((None, False), ("concat", True))]
-CASES += [(name, None, "float32", True) for name in LAYERS]
-CASES += [("gru", merge, "float32", True) for merge in MERGES]
-CASES += [("lstm", merge, "float32", False) for merge in MERGES]
+CASES += [(name, None, "float32", True) for name in ("simple_rnn", "lstm", "gru", "gru_reset_before")]
+CASES += [("gru", "sum", "float32", True), ("lstm", "ave", "float32", False), ("lstm", "mul", "float32", True)]
 
 
 @pytest.mark.parametrize(("name", "merge_mode", "dtype", "masked"), CASES)
@@ -141,7 +144,7 @@ def stack(name, *, bidirectional, dropout=0.0, dtype="float32"):
     return fill(keras.Sequential(layers[:-1] if dropout else layers[::2]))
 
 
-@pytest.mark.parametrize(("name", "bidirectional"), [("lstm", True), ("gru", False), ("gru_reset_before", True)])
+@pytest.mark.parametrize(("name", "bidirectional"), [("lstm", False), ("gru", True)])
 def test_sequential_is_a_stack(name, bidirectional, measure, x64):
     model = stack(name, bidirectional=bidirectional, dtype="float64")
     x, d_outputs, _ = inputs("float64", 2 * H if bidirectional else H)
@@ -172,9 +175,15 @@ def test_dropout_layers_between_are_the_dropout_of_the_stack(assert_bitwise):
     np.testing.assert_allclose(module(x), model(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize(
-    ("name", "merge_mode"), [*((name, None) for name in LAYERS), *(("lstm", merge) for merge in MERGES)]
+    ("name", "merge_mode", "dtype"),
+    [
+        *((name, None, "float64") for name in LAYERS),
+        ("lstm", "concat", "float32"),
+        ("gru", "sum", "bfloat16"),
+        ("gru_reset_before", "ave", "float32"),
+        ("simple_rnn", "mul", "float64"),
+    ],
 )
 def test_there_and_back_is_bitwise(name, merge_mode, dtype, assert_bitwise):
     with jax.enable_x64(dtype == "float64"):
