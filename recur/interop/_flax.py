@@ -95,6 +95,8 @@ def from_flax(module: Any, params: Mapping[str, Any] | None = None, *, engine: A
     Flax's carry ``(c, h)`` of an LSTM is ``state.c, state.h``. Flax leaves the outputs of padding as they come, recur
     has zeros there.
 
+    Half-precision weights stay so, but recur keeps the state in float32, so results differ by that rounding.
+
     Args:
         module: An NNX module, or a Linen module with its
         params: parameters, as ``module.init`` returns them; None for NNX.

@@ -49,6 +49,8 @@ def from_keras(layer: Any, *, engine: Any = None) -> RecurModule:
     ``return_sequences`` (Keras False, recur True by default) and ``return_state``. At a masked step recur's output is
     zero, Keras's the output of the step before unless ``zero_output_for_mask=True``; states and later outputs agree.
 
+    Half-precision weights stay so, but recur keeps the state in float32, so results differ by that rounding.
+
     Args:
         layer: A built layer, or a sequence of them, bottom first.
         engine: How to run the cells over time (see `recur.nn.RNN`).

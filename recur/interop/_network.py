@@ -181,9 +181,10 @@ def _check_stackable(layers: tuple[Layer, ...]) -> None:
 def _to_jax(label: str, array: np.ndarray) -> jax.Array:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{label}: expected a floating dtype, got {array.dtype}; recur's cells compute in real numbers")
-    if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
+    result = jnp.array(array)
+    if result.dtype != array.dtype:
         raise TypeError(
             f"{label}: expected at most float32, because JAX is not in x64 mode and would round, got {array.dtype}; "
             f"call jax.config.update('jax_enable_x64', True) first, or cast the weights to float32"
         )
-    return jnp.array(array)
+    return result

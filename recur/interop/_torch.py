@@ -38,6 +38,8 @@ def from_torch(
     gets zeros. The result is batch-major ``[*B, T, X]`` whatever ``batch_first`` says, and has copies of the weights,
     in their dtype.
 
+    Half-precision weights stay so, but recur keeps the state in float32, so results differ by that rounding.
+
     torch returns ``h_n`` as ``[layers * directions, B, H]``; recur returns one state a layer (see `recur.nn.Stack`).
 
     Args:

@@ -213,6 +213,14 @@ def test_hidden_bias_of_the_gru(key):
     np.testing.assert_allclose(jax.jit(other.apply)(variables, x), module(x), atol=1e-5)
 
 
+def test_partitioned_parameters_of_linen():
+    kernel_init = linen.with_partitioning(NORMAL, (None, "units"))
+    rnn = linen.RNN(linen_cell("gru", kernel_init=kernel_init))
+    params = jax.jit(rnn.init)(jax.random.key(0), jnp.ones((B, T, X)))
+    kernel = np.asarray(interop.from_flax(rnn, params).params["kernel"])
+    np.testing.assert_array_equal(kernel[:, 2], params["params"]["cell"]["in"]["kernel"].value)
+
+
 def shared():
     rnn = nnx.RNN(nnx_cell("gru"))
     return nnx.Bidirectional(rnn, rnn)

@@ -194,13 +194,13 @@ def test_there_and_back_is_bitwise(name, merge_mode, dtype, assert_bitwise):
         assert_bitwise(interop.from_keras(back), module)
         if merge_mode is not None:
             assert module.merge == MERGES[merge_mode]
-        if dtype == "float64":
+        if dtype == "float64" and name in ("lstm", "gru", "gru_reset_before"):
             x, _, _ = inputs(dtype)
             np.testing.assert_allclose(exact(back)(x), exact(layer)(x), rtol=0, atol=1e-10)
 
 
 def test_back_from_recurs_own_initialisation(key):
-    module = Stack([recur.cells.lstm(H), recur.cells.gru(H + 1)], X, bidirectional=True, rngs=nnx.Rngs(key))
+    module = Stack([recur.cells.lstm(H), recur.cells.gru(H + 1)], X, rngs=nnx.Rngs(key))
     model = interop.to_keras(module, return_sequences=False)
     x, _, _ = inputs("float32")
     np.testing.assert_allclose(model(x), module(x, return_sequences=False), atol=1e-5)
@@ -214,7 +214,7 @@ def test_return_sequences_false_is_the_last_output(merge_mode):
     np.testing.assert_allclose(got, layer(x, mask=jnp.array(MASK)), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ["simple_rnn", "lstm", "gru"])
 def test_a_layer_without_biases(name):
     layer = make(name, use_bias=False)
     x, _, _ = inputs("float32")
