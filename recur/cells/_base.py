@@ -84,7 +84,14 @@ class Cell(abc.ABC):
 @functools.cache
 def state_type(*fields: str) -> type:
     """Returns the NamedTuple class with these fields: the same class for the same fields, whatever the cell."""
-    return namedtuple("State", fields)
+    cls = namedtuple("State", fields)
+    # A class made at run time has no place that pickle could find it by.
+    cls.__reduce__ = lambda self: (_restore, (self._fields, tuple(self)))
+    return cls
+
+
+def _restore(fields: tuple[str, ...], values: tuple) -> State:
+    return state_type(*fields)(*values)
 
 
 @functools.cache
