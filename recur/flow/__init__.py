@@ -4,6 +4,10 @@ from recur.flow._adjoint import ParameterLogNorms
 from recur.flow._adjoint import adjoint_log_norms
 from recur.flow._adjoint import input_log_norms
 from recur.flow._adjoint import parameter_log_norms
+from recur.flow._attractor import entropy_rate
+from recur.flow._attractor import kaplan_yorke_dimension
+from recur.flow._attractor import log_condition_numbers
+from recur.flow._attractor import prediction_horizon_steps
 from recur.flow._jacobian import jacobian_log_singular_values
 from recur.flow._lyapunov import lyapunov_spectrum
 from recur.flow._summary import Summary
@@ -13,9 +17,13 @@ __all__ = [
     "ParameterLogNorms",
     "Summary",
     "adjoint_log_norms",
+    "entropy_rate",
     "input_log_norms",
     "jacobian_log_singular_values",
+    "kaplan_yorke_dimension",
+    "log_condition_numbers",
     "lyapunov_spectrum",
     "parameter_log_norms",
+    "prediction_horizon_steps",
     "summarize",
 ]
