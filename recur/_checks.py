@@ -9,6 +9,25 @@ import jax
 import jax.numpy as jnp
 
 
+def as_array(name: str, array: Any) -> jax.Array:
+    """Returns `array` as a JAX array, or raises TypeError where JAX knows none like it."""
+    try:
+        return jnp.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
+
+
+def as_flags(name: str, flags: Any, shape: tuple[int, ...], remedy: str) -> jax.Array | None:
+    """Returns `flags` as a boolean array of this shape, None as None, or raises for another dtype or shape."""
+    if flags is None:
+        return None
+    flags = as_array(name, flags)
+    if flags.dtype != jnp.bool_:
+        raise TypeError(f"{name}: expected dtype bool, got {flags.dtype}; compare it, as in {name} > 0")
+    check_shape(name, flags, shape, remedy)
+    return flags
+
+
 def check_positive(name: str, value: Any) -> int:
     """Returns `value` as an int, or raises if it is no whole number of at least 1."""
     try:

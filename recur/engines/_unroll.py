@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from recur._checks import brief, check_floating, check_hashable, check_shape, check_tree
+from recur._checks import as_array, as_flags, brief, check_floating, check_hashable, check_tree
 from recur._types import Array, Bool, Float, Params, State
 from recur.cells._base import Cell, parameter_shapes
 from recur.engines._auto import Auto
@@ -63,7 +64,7 @@ def unroll(
         ((7, 2, 4), (7, 2, 4), (2, 4), 'scan')
     """
     _check_values(cell, engine)
-    xs = _as_array("xs", xs)
+    xs = as_array("xs", xs)
     check_floating("xs", xs, "one-hot encode or embed token ids first (jax.nn.one_hot)")
     if xs.ndim < 2:
         raise ValueError(
@@ -78,8 +79,9 @@ def unroll(
     for name, state in (("initial_state", initial_state), ("reset_state", reset_state)):
         if state is not None:
             check_tree(name, state, wanted, f"cell.initial_state({batch_shape}, {dtype.name}) makes one that fits")
-    mask = _as_flags("mask", mask, xs.shape[:-1])
-    reset = _as_flags("reset", reset, xs.shape[:-1])
+    remedy = "one flag for each step of each sequence, xs.shape[:-1]"
+    mask = as_flags("mask", mask, xs.shape[:-1], remedy)
+    reset = as_flags("reset", reset, xs.shape[:-1], remedy)
     if reset is None and reset_state is not None:
         raise ValueError("reset_state: expected None without reset, got a state; give reset [T, *B] too")
     problem = Problem(
@@ -90,6 +92,8 @@ def unroll(
         mask=mask,
         reset=reset,
     )
+    if not isinstance(reverse, bool | np.bool_):
+        raise TypeError(f"reverse: expected True or False, got {brief(reverse)}; it is static, not an array")
     return _run(cell, problem, engine=engine, reverse=bool(reverse))
 
 
@@ -133,23 +137,6 @@ def _check_params(cell: Cell, params: Any, input_size: int) -> None:
 def _shapes(tree: Any) -> tuple:
     """Structure and leaf shapes, to compare; None stands for a leaf that is no array."""
     return jax.tree.structure(tree), [getattr(leaf, "shape", None) for leaf in jax.tree.leaves(tree)]
-
-
-def _as_array(name: str, array: Any) -> jax.Array:
-    try:
-        return jnp.asarray(array)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
-
-
-def _as_flags(name: str, flags: Any, shape: tuple[int, ...]) -> jax.Array | None:
-    if flags is None:
-        return None
-    flags = _as_array(name, flags)
-    if flags.dtype != jnp.bool_:
-        raise TypeError(f"{name}: expected dtype bool, got {flags.dtype}; compare it, as in {name} > 0")
-    check_shape(name, flags, shape, "one flag for each step of each sequence, xs.shape[:-1]")
-    return flags
 
 
 def _check_step(cell: Cell, problem: Problem) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recur._checks import check_floating, check_shape, check_tree
+from recur._checks import as_array, as_flags, check_floating, check_shape, check_tree
 from recur._types import Array, Bool, Float, Int, PyTree
 
 
@@ -58,7 +58,7 @@ def read_sequences(
         TypeError: Something that is no array, or of another dtype.
         ValueError: A wrong rank, shape or length, or both `mask` and `lengths`.
     """
-    x = _as_array("x", x)
+    x = as_array("x", x)
     check_floating("x", x, "one-hot encode or embed token ids first (jax.nn.one_hot, nnx.Embed)")
     if x.ndim < 2:
         raise ValueError(
@@ -104,26 +104,14 @@ def check_parts(name: str, state: Any, parts: int, owner: str) -> None:
         )
 
 
-def _as_array(name: str, array: Any) -> jax.Array:
-    try:
-        return jnp.asarray(array)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
-
-
 def _read_flags(name: str, flags: Any, shape: tuple[int, ...]) -> jax.Array | None:
-    if flags is None:
-        return None
-    flags = _as_array(name, flags)
-    if flags.dtype != jnp.bool_:
-        raise TypeError(f"{name}: expected dtype bool, got {flags.dtype}; compare it, as in {name} > 0")
-    check_shape(name, flags, shape, "one flag for each step of each sequence, x.shape[:-1]")
-    return jnp.moveaxis(flags, -1, 0)
+    flags = as_flags(name, flags, shape, "one flag for each step of each sequence, x.shape[:-1]")
+    return None if flags is None else jnp.moveaxis(flags, -1, 0)
 
 
 def _mask_from_lengths(lengths: Any, shape: tuple[int, ...]) -> jax.Array:
     *batch_shape, steps = shape
-    lengths = _as_array("lengths", lengths)
+    lengths = as_array("lengths", lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"lengths: expected an integer dtype, got {lengths.dtype}; count the steps that are no padding")
     check_shape("lengths", lengths, tuple(batch_shape), "one length for each sequence, x.shape[:-2]")

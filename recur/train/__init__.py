@@ -1,11 +1,17 @@
 """Training: pure steps, epochs as one compiled scan, evaluation, checkpoints. Knows no task and no cell."""
 
 from recur.train._checkpoints import Checkpoints
-from recur.train._epoch import evaluate, make_epoch
-from recur.train._fit import Fit, NonFiniteError, fit
+from recur.train._epoch import evaluate
+from recur.train._epoch import make_epoch
+from recur.train._fit import Fit
+from recur.train._fit import NonFiniteError
+from recur.train._fit import fit
 from recur.train._records import Record
-from recur.train._state import Best, TrainState, init_state
-from recur.train._step import Loss, make_step
+from recur.train._state import Best
+from recur.train._state import TrainState
+from recur.train._state import init_state
+from recur.train._step import Loss
+from recur.train._step import make_step
 
 __all__ = [
     "Best",

@@ -49,6 +49,7 @@ BAD = {
     "xs_int": ({"xs": XS.astype(np.int32)}, TypeError, ["xs", "floating", "int32", "jax.nn.one_hot"]),
     "xs_bool": ({"xs": XS > 0}, TypeError, ["xs", "floating", "bool", "jax.nn.one_hot"]),
     "xs_list_of_ints": ({"xs": [[1, 2, 3]]}, TypeError, ["xs", "floating", "int32", "one-hot"]),
+    "reverse_text": ({"reverse": "no"}, TypeError, ["reverse", "True or False", "'no'", "static"]),
     "features": ({"xs": np.ones((5, 2, 7))}, ValueError, ["xs", "3 features", "7", "lstm(4)", "cell.init(key, 7)"]),
     "params_none": ({"params": None}, TypeError, ["params", "'kernel'", "NoneType", "cell.init(key, 3)"]),
     "params_list": ({"params": [1, 2]}, TypeError, ["params", "'kernel'", "list of 2", "cell.init(key, 3)"]),
