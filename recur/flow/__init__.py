@@ -10,10 +10,15 @@ from recur.flow._attractor import log_condition_numbers
 from recur.flow._attractor import prediction_horizon_steps
 from recur.flow._jacobian import jacobian_log_singular_values
 from recur.flow._lyapunov import lyapunov_spectrum
+from recur.flow._meanfield import MeanField
+from recur.flow._meanfield import mean_field_tanh
+from recur.flow._meanfield import memory_depth_steps
+from recur.flow._meanfield import newman_exponents
 from recur.flow._summary import Summary
 from recur.flow._summary import summarize
 
 __all__ = [
+    "MeanField",
     "ParameterLogNorms",
     "Summary",
     "adjoint_log_norms",
@@ -23,6 +28,9 @@ __all__ = [
     "kaplan_yorke_dimension",
     "log_condition_numbers",
     "lyapunov_spectrum",
+    "mean_field_tanh",
+    "memory_depth_steps",
+    "newman_exponents",
     "parameter_log_norms",
     "prediction_horizon_steps",
     "summarize",
