@@ -68,7 +68,7 @@ class Score(NamedTuple):
             error = np.where(expected == measured, 0.0, np.maximum(excess, 0.0) if self.at_most else np.abs(excess))
             tolerance = np.where(np.isfinite(expected), self.tolerance, 0.0)
             passes = error <= tolerance
-            share = np.where(error == 0, 0.0, error / tolerance)
+            share = excess if self.at_most else np.where(error == 0, 0.0, error / tolerance)
         passes &= np.isfinite(tolerance)
         worst = np.unravel_index(np.argmax(np.where(passes, np.nan_to_num(share), np.inf)), expected.shape)
         return {

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import _engine_checks
+from benchmarks import _closed_forms, _engine_checks
 from benchmarks._scorecard import Check, Score
 from benchmarks.selfcheck import Config, conclude, selfcheck
 from experiments import _main
-from recur import cells, engines, report
+from recur import cells, engines, flow, report
 
 ROOT = pathlib.Path(__file__).parents[2]
 COLUMNS = ["check", "cell", "engine", "quantity", "expected", "measured", "error", "tolerance", "pass"]
@@ -119,6 +119,26 @@ def test_a_wrong_engine_fails_where_it_is_wrong(engine, failing, monkeypatch):
     failed = {(row["check"], row["quantity"].split(",")[0]) for row in rows if not row["pass"]}
     assert failed == failing
     assert all("cannot run elman(3)" in row["note"] for row in rows if engine is Broken)
+
+
+def test_an_error_of_1e_6_nats_a_step_fails_the_closed_forms(monkeypatch):
+    right = flow.adjoint_log_norms
+
+    def wrong(*args, **options):
+        logs = np.asarray(right(*args, **options))
+        return logs + 1e-6 * np.arange(len(logs)).reshape(-1, *(1,) * (logs.ndim - 1))
+
+    monkeypatch.setattr(flow, "adjoint_log_norms", wrong)
+    rows = [row for check in _closed_forms.checks(["elman_relu", "lstm"], 0) for row in check.rows()]
+    failed = {row["quantity"] for row in rows if not row["pass"]}
+    assert {"ln A(k) = ln A(0), k = 1..500", "ln A(k) = ln A(1), k = 2..500, b_f = 40"} <= failed
+    assert "i + f" not in failed
+    assert not any("note" in row for row in rows)
+
+
+def test_a_bound_is_shown_where_it_is_closest():
+    row = Score("x", [5.0, 4.0, 3.0], [1.0, 3.5, 2.0], 0.1, at_most=True).row()
+    assert (row["expected"], row["measured"], row["error"], row["pass"]) == (4.0, 3.5, 0.0, True)
 
 
 def test_failures_come_first_and_end_the_command_with_code_1(tmp_path, monkeypatch, capsys):
