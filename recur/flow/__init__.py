@@ -14,15 +14,19 @@ from recur.flow._meanfield import MeanField
 from recur.flow._meanfield import mean_field_tanh
 from recur.flow._meanfield import memory_depth_steps
 from recur.flow._meanfield import newman_exponents
+from recur.flow._snr import GradientSNR
+from recur.flow._snr import gradient_snr
 from recur.flow._summary import Summary
 from recur.flow._summary import summarize
 
 __all__ = [
+    "GradientSNR",
     "MeanField",
     "ParameterLogNorms",
     "Summary",
     "adjoint_log_norms",
     "entropy_rate",
+    "gradient_snr",
     "input_log_norms",
     "jacobian_log_singular_values",
     "kaplan_yorke_dimension",

@@ -1,0 +1,175 @@
+"""How much of each lag's parameter gradient is signal, over a batch of sequences, and how much noise."""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur._checks import check_floating, check_shape
+from recur._types import Array, Float, Params, State
+from recur.cells import Cell
+from recur.flow._adjoint import _check_direction, _sweep
+from recur.flow._lognorm import Scaled, rescale, times_power
+from recur.flow._trajectory import mark_not_finite, visited_states
+
+NOTHING = jnp.iinfo(jnp.int32).min // 2
+SAMPLES = "samples"
+
+
+class GradientSNR(NamedTuple):
+    """Signal-to-noise ratios of parameter gradients by lag, k = 0..T-1.
+
+    Args:
+        snr: ``||E g_k||^2 / tr Cov(g_k)`` by parameter tensor, a tree like the parameters, each leaf ``[T]``.
+        snr_all: The same for all parameters as one vector, ``[T]``.
+        samples_needed: ``1 / snr``, sequences whose mean has a ratio of 1: a tree like the parameters, each leaf
+            ``[T]``; inf where the ratio is not positive.
+        samples_needed_all: The same for all parameters as one vector, ``[T]``.
+    """
+
+    snr: Any
+    snr_all: Float[Array, "T"]
+    samples_needed: Any
+    samples_needed_all: Float[Array, "T"]
+
+
+class _Moments(NamedTuple):
+    """``signal`` and ``noise`` of one tensor in units of ``2**(2 * exponent)``."""
+
+    signal: jax.Array
+    noise: jax.Array
+    exponent: jax.Array
+
+
+def gradient_snr(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    cotangent: Float[Array, "*B H"] | None = None,
+) -> GradientSNR:
+    """Measures lag by lag whether a batch agrees on the parameter gradient.
+
+        g_k(b) = (ds_{T-k}/dtheta at fixed s_{T-k-1})^T dL_T(b)/ds_{T-k},   L_T = <cotangent, output_T>
+        SNR_k  = (||m_k||^2 - tr C_k / B) / tr C_k
+
+    with m_k the mean and C_k the covariance (divisor B - 1) of g_k over the B sequences, all batch axes together.
+    Without its second term the numerator would give pure noise a ratio of 1/B; with it the expectation is right, so
+    that estimates near zero come out negative as often as positive, and are reported as they are. A gradient that is
+    zero for all sequences has ratio 0; one that is the same for all, inf or as large as rounding lets it be.
+
+    Each lag is measured in its own scale, shared by the batch: no lag underflows or overflows. Memory is that of the
+    states and of one parameter gradient for each sequence, whatever T.
+
+    Args:
+        cell: The recurrence.
+        params: Its parameters.
+        xs: Inputs, at least two sequences; what differs between them is what is called noise.
+        initial_state: State before the first step (see `recur.unroll`).
+        cotangent: Gradient at the last output, such as that of a loss with a target for each sequence; by default all
+            entries ``H**-0.5``.
+
+    Returns:
+        `GradientSNR`.
+
+    Raises:
+        TypeError: As `adjoint_log_norms`.
+        ValueError: As `adjoint_log_norms`, or fewer than two sequences.
+
+    Reference:
+        Samples needed by lag: Livi (2025), https://arxiv.org/abs/2512.05790.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, recur
+        >>> cell = recur.cells.elman(1, activation="identity", recurrent_init=recur.cells.Identity(0.5))
+        >>> params = cell.init(jax.random.key(0), 1)
+        >>> xs = 3.0 + jax.random.normal(jax.random.key(1), (1000, 500, 1))
+        >>> snr = recur.flow.gradient_snr(cell, params, xs).snr["kernel"]  # mean 3, variance 1: 9 at every lag
+        >>> round(float(snr.mean()), 1)
+        9.0
+    """
+    visited = visited_states(cell, params, xs, initial_state)
+    xs = jnp.asarray(xs)
+    batch_shape = xs.shape[1:-1]
+    if math.prod(batch_shape) < 2:
+        raise ValueError(
+            f"xs: expected at least 2 sequences in the batch axes of [T, *B, X], got shape {xs.shape}; "
+            f"signal and noise cannot be told apart from one"
+        )
+    wanted = jax.eval_shape(lambda states: cell.output(jax.tree.map(lambda leaf: leaf[-1], states)), visited)
+    if cotangent is None:
+        cotangent = jnp.full(wanted.shape, wanted.shape[-1] ** -0.5, wanted.dtype)
+    else:
+        cotangent = jnp.asarray(cotangent)
+        check_floating("cotangent", cotangent, f"give it as {wanted.dtype.name}")
+        check_shape("cotangent", cotangent, wanted.shape, "one entry for each output unit, [*B, H]")
+        _check_direction(cotangent)
+
+    def join(axis: int, array: jax.Array) -> jax.Array:
+        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch_shape) :])
+
+    visited = jax.tree.map(functools.partial(join, 1), visited)
+    return _snr(cell, params, join(1, xs), visited, join(0, cotangent.astype(wanted.dtype)))
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _snr(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> GradientSNR:
+    batch = xs.shape[1]
+
+    def step(params: Params, state: State, x: jax.Array) -> State:
+        return cell.advance(params, state, cell.project(params, x))
+
+    def share(carry: None, adjoint: Scaled, before: State, x: jax.Array) -> tuple[None, tuple]:
+        (gradient,) = jax.vjp(lambda params: step(params, before, x), params)[1](adjoint.part)
+        moments = jax.tree.map(lambda leaf: _moments(leaf, adjoint.exponent, batch), gradient)
+        ratios = jax.tree.map(_ratio, moments, is_leaf=_is_moments)
+        return carry, (ratios, _ratio(_joined(jax.tree.leaves(moments, is_leaf=_is_moments))))
+
+    def one(xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple:
+        _, _, ratios = _sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, None)
+        return ratios
+
+    # The sums over the batch are the same for every sequence: no batch axis comes out.
+    by_step = jax.vmap(one, in_axes=(1, 1, 0), out_axes=None, axis_name=SAMPLES)(xs, visited, cotangent)
+    snr, snr_all = mark_not_finite(visited, jax.tree.map(lambda leaf: leaf[::-1], by_step))
+    return GradientSNR(snr, snr_all, jax.tree.map(_samples, snr), _samples(snr_all))
+
+
+def _moments(gradient: jax.Array, exponent: jax.Array, batch: int) -> _Moments:
+    """Sums over the batch of one tensor, in the scale of the largest gradient of the batch."""
+    part, exponent = rescale(gradient, exponent)
+    top = jax.lax.pmax(jnp.where(jnp.any(part != 0), exponent, NOTHING), SAMPLES)
+    part = times_power(part.astype(jnp.promote_types(part.dtype, jnp.float32)), exponent - top)
+    mean = jax.lax.psum(part, SAMPLES) / batch
+    noise = jax.lax.psum(_square_norm(part - mean), SAMPLES) / (batch - 1)
+    return _Moments(_square_norm(mean) - noise / batch, noise, top)
+
+
+def _is_moments(node: Any) -> bool:
+    return isinstance(node, _Moments)
+
+
+def _square_norm(array: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.square(jnp.abs(array)))
+
+
+def _joined(moments: list[_Moments]) -> _Moments:
+    """Adds up tensors of different scales: those of one vector."""
+    top = jnp.stack([m.exponent for m in moments]).max()
+    scaled = [times_power((m.signal, m.noise), 2 * jnp.maximum(m.exponent - top, -1000)) for m in moments]
+    return _Moments(sum(signal for signal, _ in scaled), sum(noise for _, noise in scaled), top)
+
+
+def _ratio(moments: _Moments) -> jax.Array:
+    """Returns signal to noise, 0 where there is neither."""
+    still = moments.noise == 0
+    ratio = moments.signal / jnp.where(still, 1.0, moments.noise)
+    return jnp.where(still, jnp.where(moments.signal > 0, jnp.inf, 0.0), ratio)
+
+
+def _samples(snr: jax.Array) -> jax.Array:
+    none = snr <= 0
+    return jnp.where(none, jnp.inf, 1.0 / jnp.where(none, 1.0, snr))
