@@ -77,7 +77,7 @@ def gradient_snr(
 
     Raises:
         TypeError: As `adjoint_log_norms`.
-        ValueError: As `adjoint_log_norms`, or fewer than two sequences.
+        ValueError: As `adjoint_log_norms`, fewer than two sequences, or a cell without parameters.
 
     Reference:
         Samples needed by lag: Livi (2025), https://arxiv.org/abs/2512.05790.
@@ -99,6 +99,8 @@ def gradient_snr(
             f"xs: expected at least 2 sequences in the batch axes of [T, *B, X], got shape {xs.shape}; "
             f"signal and noise cannot be told apart from one"
         )
+    if not jax.tree.leaves(params):
+        raise ValueError(f"params: expected at least one array, got none; {cell!r} has nothing to measure")
     wanted = jax.eval_shape(lambda states: cell.output(jax.tree.map(lambda leaf: leaf[-1], states)), visited)
     if cotangent is None:
         cotangent = jnp.full(wanted.shape, wanted.shape[-1] ** -0.5, wanted.dtype)

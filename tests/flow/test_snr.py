@@ -1,12 +1,14 @@
 """Signal-to-noise ratios of gradients by lag against gradients listed one by one, and against known noise."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from recur import cells, flow
-from recur.cells import CELLS
+from recur.cells import CELLS, Cell
 
 H, X, T, B = 3, 2, 9, 5
 NAMES = sorted(set(CELLS) - {"elman_identity"})  # the linear one is what all other tests stand on
@@ -189,3 +191,23 @@ def test_bad_arguments_are_named(shape, options, error, words):
     cell = cells.elman(H)
     with pytest.raises(error, match=words):
         flow.gradient_snr(cell, cell.init(jax.random.key(0), X), jnp.zeros(shape), **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaky(Cell):
+    """A cell without parameters."""
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return {}
+
+    def initial_state(self, batch_shape=(), dtype=jnp.float32):
+        return cells.state_type("h")(h=jnp.zeros((*batch_shape, 1), dtype))
+
+    def step(self, params, state, x):
+        h = 0.9 * state.h + x
+        return state._replace(h=h), h
+
+
+def test_a_cell_without_parameters_is_refused():
+    with pytest.raises(ValueError, match=r"params: expected at least one array, got none; Leaky\(\) has nothing"):
+        flow.gradient_snr(Leaky(), {}, jnp.ones((T, 2, 1)))
