@@ -14,6 +14,7 @@ from recur.flow._meanfield import MeanField
 from recur.flow._meanfield import mean_field_tanh
 from recur.flow._meanfield import memory_depth_steps
 from recur.flow._meanfield import newman_exponents
+from recur.flow._sensitivity import parameter_sensitivity
 from recur.flow._snr import GradientSNR
 from recur.flow._snr import gradient_snr
 from recur.flow._summary import Summary
@@ -36,6 +37,7 @@ __all__ = [
     "memory_depth_steps",
     "newman_exponents",
     "parameter_log_norms",
+    "parameter_sensitivity",
     "prediction_horizon_steps",
     "summarize",
 ]
