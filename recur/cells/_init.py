@@ -57,7 +57,14 @@ class Orthogonal:
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws a recurrent kernel ``[H, H]``; half precision is rounded from float32, as QR needs it."""
-        return jax.nn.initializers.orthogonal(self.gain)(key, shape, _at_least_float32(dtype)).astype(dtype)
+
+        # Under vmap one matrix after the other: in jaxlib 0.10 several batched QR factorisations in one program may
+        # wait for each other for ever on a CPU of two cores.
+        @jax.custom_batching.sequential_vmap
+        def draw(key: Key[Array, ""]) -> jax.Array:
+            return jax.nn.initializers.orthogonal(self.gain)(key, shape, _at_least_float32(dtype))
+
+        return draw(key).astype(dtype)
 
 
 @dataclasses.dataclass(frozen=True)
