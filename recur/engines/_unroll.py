@@ -24,7 +24,7 @@ def unroll(
     reset: Bool[Array, "T *B"] | None = None,
     reset_state: State | None = None,
     reverse: bool = False,
-    engine: Engine = Auto(),  # noqa: B008
+    engine: Engine = Auto(),
 ) -> Run:
     """Runs a cell over a sequence.
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_floating, check_shape
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
+from recur.flow._sweep import read_cotangent, sweep
 from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
 
@@ -122,28 +122,8 @@ def _measure(
 ) -> tuple[Any, Any]:
     """Checks, runs the cell forward, and hands over to `measure`, which returns results by lag and in total."""
     visited = visited_states(cell, params, xs, initial_state)
-    wanted = jax.eval_shape(lambda states: cell.output(jax.tree.map(lambda leaf: leaf[-1], states)), visited)
-    if cotangent is None:
-        cotangent = jnp.full(wanted.shape, wanted.shape[-1] ** -0.5, wanted.dtype)
-    else:
-        cotangent = jnp.asarray(cotangent)
-        check_floating("cotangent", cotangent, f"give it as {wanted.dtype.name}")
-        check_shape("cotangent", cotangent, wanted.shape, "one entry for each output unit, [*B, H]")
-        _check_direction(cotangent)
-        cotangent = cotangent.astype(wanted.dtype)
+    cotangent = read_cotangent(cell, visited, cotangent)
     return _jitted(measure, cell, params, jnp.asarray(xs), visited, cotangent)
-
-
-def _check_direction(cotangent: jax.Array) -> None:
-    """Refuses what would only measure itself; under a transformation the numbers are not known yet."""
-    if isinstance(cotangent, jax.core.Tracer):
-        return
-    if not jnp.isfinite(cotangent).all():
-        raise ValueError("cotangent: expected finite numbers, got nan or inf; leave it out for H**-0.5 everywhere")
-    if not jnp.any(cotangent != 0, axis=-1).all():
-        raise ValueError(
-            "cotangent: expected a direction other than zero, got zero, whose gradient is zero at every lag"
-        )
 
 
 @functools.partial(jax.jit, static_argnames=("measure", "cell"))
@@ -156,44 +136,12 @@ def _jitted(
     return over_batch(one, xs.ndim - 2, in_axes=(1, 1, 0), out_axes=(1, 0))(xs, visited, cotangent)
 
 
-def _sweep(
-    cell: Cell, visited: State, cotangent: jax.Array, inputs: Any, step: Callable, share: Callable, carry: Any
-) -> tuple[Scaled, Any, Any]:
-    """Carries the adjoint of one sequence back in time and collects ``share(carry, adjoint, before, input)``.
-
-    Args:
-        cell: The recurrence.
-        visited: States ``[T + 1, ...]``, the initial one first.
-        cotangent: Gradient at the last output.
-        inputs: What each step reads, leaves ``[T, ...]``.
-        step: ``step(state, input) -> state``.
-        share: Makes the next carry and a result from the adjoint of the state *after* a step.
-        carry: First carry.
-
-    Returns:
-        Adjoint at the initial state, last carry, results ``[T, ...]`` in the order of time.
-    """
-    before = jax.tree.map(lambda a: a[:-1], visited)
-    last = jax.tree.map(lambda a: a[-1], visited)
-    (adjoint,) = jax.vjp(cell.output, last)[1](cotangent)
-    first = rescale(adjoint, jnp.zeros((), jnp.int32))
-
-    def back(state: tuple[Scaled, Any], step_inputs: tuple[State, Any]) -> tuple[tuple[Scaled, Any], Any]:
-        (adjoint, carry), (before, inputs) = state, step_inputs
-        carry, result = share(carry, adjoint, before, inputs)
-        (earlier,) = jax.vjp(lambda s: step(s, inputs), before)[1](adjoint.part)
-        return (rescale(earlier, adjoint.exponent), carry), result
-
-    (adjoint, carry), results = jax.lax.scan(back, (first, carry), (before, inputs), reverse=True)
-    return adjoint, carry, results
-
-
 def _adjoint(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
     def share(carry: None, adjoint: Scaled, before: State, projected: Any) -> tuple[None, jax.Array]:
         del before, projected
         return carry, log_norm(*adjoint)
 
-    start, _, later = _sweep(
+    start, _, later = sweep(
         cell, visited, cotangent, cell.project(params, xs), functools.partial(cell.advance, params), share, None
     )
     return jnp.concatenate([later[::-1], log_norm(*start)[None]]), None
@@ -207,7 +155,7 @@ def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent:
         gradient = jax.vjp(lambda x: step(before, x), x)[1](adjoint.part)
         return carry, log_norm(gradient, adjoint.exponent)
 
-    _, _, norms = _sweep(cell, visited, cotangent, xs, step, share, None)
+    _, _, norms = sweep(cell, visited, cotangent, xs, step, share, None)
     return norms[::-1], None
 
 
@@ -223,7 +171,7 @@ def _parameters(
         return jax.tree.map(add, total, shares, is_leaf=_is_scaled), jax.tree.map(_norm, shares, is_leaf=_is_scaled)
 
     zero = jax.tree.map(lambda leaf: Scaled(jnp.zeros_like(leaf), jnp.zeros((), jnp.int32)), params)
-    _, total, shares = _sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, zero)
+    _, total, shares = sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, zero)
     return jax.tree.map(lambda leaf: leaf[::-1], shares), jax.tree.map(_norm, total, is_leaf=_is_scaled)
 
 

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_floating, check_shape
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
-from recur.flow._adjoint import _check_direction, _sweep
 from recur.flow._lognorm import Scaled, rescale, times_power
+from recur.flow._sweep import read_cotangent, sweep
 from recur.flow._trajectory import mark_not_finite, visited_states
 
 NOTHING = jnp.iinfo(jnp.int32).min // 2
@@ -101,20 +100,13 @@ def gradient_snr(
         )
     if not jax.tree.leaves(params):
         raise ValueError(f"params: expected at least one array, got none; {cell!r} has nothing to measure")
-    wanted = jax.eval_shape(lambda states: cell.output(jax.tree.map(lambda leaf: leaf[-1], states)), visited)
-    if cotangent is None:
-        cotangent = jnp.full(wanted.shape, wanted.shape[-1] ** -0.5, wanted.dtype)
-    else:
-        cotangent = jnp.asarray(cotangent)
-        check_floating("cotangent", cotangent, f"give it as {wanted.dtype.name}")
-        check_shape("cotangent", cotangent, wanted.shape, "one entry for each output unit, [*B, H]")
-        _check_direction(cotangent)
+    cotangent = read_cotangent(cell, visited, cotangent)
 
     def join(axis: int, array: jax.Array) -> jax.Array:
         return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch_shape) :])
 
     visited = jax.tree.map(functools.partial(join, 1), visited)
-    return _snr(cell, params, join(1, xs), visited, join(0, cotangent.astype(wanted.dtype)))
+    return _snr(cell, params, join(1, xs), visited, join(0, cotangent))
 
 
 @functools.partial(jax.jit, static_argnames="cell")
@@ -131,7 +123,7 @@ def _snr(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: j
         return carry, (ratios, _ratio(_joined(jax.tree.leaves(moments, is_leaf=_is_moments))))
 
     def one(xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple:
-        _, _, ratios = _sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, None)
+        _, _, ratios = sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, None)
         return ratios
 
     # The sums over the batch are the same for every sequence: no batch axis comes out.

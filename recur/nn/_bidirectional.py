@@ -65,7 +65,7 @@ class Bidirectional(nnx.Module):
         backward_cell: Cell | None = None,
         merge: str = "concat",
         rngs: nnx.Rngs,
-        engine: Engine = Auto(),  # noqa: B008
+        engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
         if merge not in _MERGES:

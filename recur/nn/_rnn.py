@@ -47,7 +47,7 @@ class RNN(nnx.Module):
         input_size: int,
         *,
         rngs: nnx.Rngs,
-        engine: Engine = Auto(),  # noqa: B008
+        engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
         if not isinstance(cell, Cell):

@@ -59,7 +59,7 @@ class Stack(nnx.Module):
         dropout: float = 0.0,
         residual: bool = False,
         rngs: nnx.Rngs,
-        engine: Engine = Auto(),  # noqa: B008
+        engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
         if not isinstance(cells, Sequence):
