@@ -43,7 +43,7 @@ def make_cell(name: str, hidden_size: int, initializer: str, gain: float, max_st
     Raises:
         ValueError: A name, initialiser or gain that does not fit the cell.
     """
-    options = {}
+    factory, options = cell_factory(name), {}
     if initializer not in INITIALIZERS:
         raise ValueError(f"initializer: expected one of {INITIALIZERS}, got {initializer!r}")
     if initializer == "glorot_uniform":
@@ -56,7 +56,7 @@ def make_cell(name: str, hidden_size: int, initializer: str, gain: float, max_st
     if initializer == "chrono":
         options["bias_init"] = cells.Chrono(max_steps)
     try:
-        cell = cell_factory(name)(hidden_size, **options)
+        cell = factory(hidden_size, **options)
     except TypeError as error:
         raise ValueError(
             f"cells: expected {name} to take a size and the options {sorted(options)}, as recur.cells.pointwise makes "

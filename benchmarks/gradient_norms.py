@@ -7,6 +7,7 @@ of the last output with respect to the state and the input k steps earlier, the 
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import platform
@@ -61,6 +62,8 @@ class Config:
             raise ValueError(f"lengths: expected distinct lengths of at least 2 steps, got {list(self.lengths)}")
         if self.seeds < 1:
             raise ValueError(f"seeds: expected at least 1, got {self.seeds}")
+        if not math.isfinite(self.gain):
+            raise ValueError(f"gain: expected a finite number, got {self.gain}")
 
 
 def benchmark(config: Config, out: str | os.PathLike) -> pathlib.Path:

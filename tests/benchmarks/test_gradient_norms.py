@@ -135,7 +135,7 @@ def test_series_are_standardised(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"cells": ("elmann",)}, "cells: expected names among .* got 'elmann'"),
+        ({"cells": ("elmann",)}, "^cells: expected names among .* got 'elmann'"),
         ({"cells": ("no_such_module:cell",)}, "cells: expected a module that can be imported"),
         ({"cells": ("math:cell",)}, "cells: expected a factory in module 'math', got no 'cell'"),
         ({"cells": ("math:pi",)}, "cells: expected math:pi to be a factory"),
@@ -161,6 +161,7 @@ def test_bad_configurations_are_named_before_anything_is_written(changes, words,
         ({"cells": ("lstm", "lstm")}, "cells: expected distinct names"),
         ({"lengths": (1,)}, "lengths: expected distinct lengths of at least 2"),
         ({"seeds": 0}, "seeds: expected at least 1"),
+        ({"gain": math.nan}, "gain: expected a finite number, got nan"),
     ],
 )
 def test_bad_config_values_are_named(changes, words):
