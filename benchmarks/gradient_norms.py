@@ -10,7 +10,6 @@ import dataclasses
 import math
 import os
 import pathlib
-import platform
 import time
 from typing import Any
 
@@ -21,7 +20,7 @@ import tqdm
 from absl import flags
 
 from benchmarks import _cells, _inputs, _lag_records
-from experiments import _main
+from experiments import _machine, _main
 from recur import cells, report
 
 CELLS = flags.DEFINE_list(
@@ -84,7 +83,7 @@ def benchmark(config: Config, out: str | os.PathLike) -> pathlib.Path:
     }
     for_cells, for_data = jax.random.split(jax.random.key(config.seed))
     longest = _inputs.draw_inputs(config.input, config.data, for_data, config.seeds, max(config.lengths))
-    out = _writable(out)
+    out = _machine.writable_folder("out", out)
     run = _run_record(config)
     rows = _finished_rows(out, run)
     done = {(row["cell"], row["length"]) for row in rows if row["kind"] == "summary"}
@@ -127,28 +126,13 @@ def _meta(config: Config, name: str, length: int) -> dict[str, Any]:
 
 
 def _run_record(config: Config) -> dict[str, Any]:
-    device = jax.devices()[0]
-    modules = {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__}
     return {
         "kind": "run",
         "benchmark": "gradient_norms",
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "config": {**dataclasses.asdict(config), "cells": list(config.cells), "lengths": list(config.lengths)},
-        "versions": modules,
-        "device": f"{device.platform}: {device.device_kind}, {os.cpu_count()} cores",
+        **_machine.facts(),
     }
-
-
-def _writable(out: str | os.PathLike) -> pathlib.Path:
-    """Makes the folder, and refuses before anything is measured if nothing can be written there."""
-    out = pathlib.Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        report.write_text(out / ".writable", "")
-        (out / ".writable").unlink()
-    except OSError as error:
-        raise ValueError(f"out: expected a folder that can be written, got {out}: {error.strerror}") from None
-    return out
 
 
 def _finished_rows(out: pathlib.Path, run: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,21 +9,18 @@ closed forms. Tolerances follow from rounding. Exit code 1 if any check fails.
 
 import dataclasses
 import os
-import pathlib
-import platform
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import tqdm
 from absl import flags
 
 from benchmarks import _cells, _closed_forms, _engine_checks
 from benchmarks._scorecard import Row
-from experiments import _main
+from experiments import _machine, _main
 from recur import cells, report
 
 LEAD = (
@@ -63,12 +60,9 @@ def selfcheck(config: Config, out: str | os.PathLike) -> list[Row]:
     """
     started = time.perf_counter()
     chosen = {name: _cell(name) for name in config.cells}
-    out = pathlib.Path(out)
+    out = _machine.writable_folder("out", out)
     run = _run_record(config)
-    try:
-        report.write_jsonl(out / "records.jsonl", [run])
-    except OSError as error:
-        raise ValueError(f"out: expected a folder that can be written, got {out}: {error.strerror}") from None
+    report.write_jsonl(out / "records.jsonl", [run])
     todo = [*_engine_checks.checks(chosen, config.seed), *_closed_forms.checks(config.cells, config.seed)]
     rows = []
     # Some devices round the factors of a float32 product to fewer bits unless told not to.
@@ -122,14 +116,12 @@ def _shown(rows: Sequence[Row]) -> list[Row]:
 
 
 def _run_record(config: Config) -> dict[str, Any]:
-    device = jax.devices()[0]
     return {
         "kind": "run",
         "benchmark": "selfcheck",
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "config": {"cells": list(config.cells), "seed": config.seed},
-        "versions": {"python": platform.python_version(), "jax": jax.__version__, "numpy": np.__version__},
-        "device": f"{device.platform}: {device.device_kind}, {os.cpu_count()} cores",
+        **_machine.facts(),
         "dtype": str(jax.numpy.result_type(float)),
         "matmul_precision": "highest",
     }

@@ -1,40 +1,29 @@
 """The folder of a run: who may train in it, what it says about itself, its summary."""
 
 import dataclasses
-import importlib.metadata
 import json
-import os
-import platform
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
+from experiments import _machine
 from experiments._config import RunConfig
 from recur import report
 
 # May change when a run is continued: where it is, what is done at its end, and how long it goes on.
 FREE = ("workdir", "eval_data", "resume", "checkpoint_every", "epochs")
-PACKAGES = ("recur", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def open_folder(name: str, config: RunConfig) -> Path:
     """Makes the folder and writes ``config.json``, or checks that the run in it is the one asked for.
 
     Raises:
-        ValueError: It holds another run, or one at all without `resume`.
-        OSError: It cannot be made or written.
+        ValueError: It holds another run, or one at all without `resume`, or cannot be made or written.
     """
-    workdir = Path(config.workdir).absolute()
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=workdir).close()
-    except OSError as error:
-        raise OSError(f"workdir: {workdir} cannot be written ({error.strerror}); give another --workdir") from None
+    workdir = _machine.writable_folder("workdir", config.workdir)
     path = workdir / "config.json"
     values = {"experiment": name, **dataclasses.asdict(config)}
     if path.exists():
@@ -45,9 +34,7 @@ def open_folder(name: str, config: RunConfig) -> Path:
             "experiment": name,
             "config": dataclasses.asdict(config),
             "command": sys.orig_argv,
-            "python": platform.python_version(),
-            "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
-            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores",
+            **_machine.facts(),
             "seeds": [config.seed + index for index in range(config.seeds)],
         },
     )

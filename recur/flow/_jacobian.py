@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow import _graded
-from recur.flow._trajectory import flat_size, flatten, mark_not_finite, over_batch, unflatten, visited_states
+from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
 
 def jacobian_log_singular_values(
@@ -75,7 +76,8 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
     def one(projected: jax.Array, visited: State) -> jax.Array:
         last = jax.tree.map(lambda leaf: leaf[-1], visited)
         steps = len(jax.tree.leaves(visited)[0]) - 1
-        start = _graded.identity(flat_size(last), jax.tree.leaves(last)[0].dtype)
+        flat = ravel_pytree(last)[0]
+        start = _graded.identity(flat.size, flat.dtype)
 
         def pull(lag: jax.Array, graded: _graded.Graded) -> _graded.Graded:
             """From the transpose of P_lag to that of P_{lag + 1}."""
@@ -83,7 +85,8 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
             before = jax.tree.map(lambda leaf: leaf[at], visited)
             here = jax.tree.map(lambda leaf: leaf[at], projected)
             _, pullback = jax.vjp(lambda s: cell.advance(params, s, here), before)
-            columns = jax.vmap(lambda v: flatten(pullback(unflatten(v, before))[0]), in_axes=1, out_axes=1)
+            unravel = ravel_pytree(before)[1]
+            columns = jax.vmap(lambda v: ravel_pytree(pullback(unravel(v)))[0], in_axes=1, out_axes=1)
             return _graded.absorb(columns(graded.left), graded)
 
         def segment(carry: tuple, stop: jax.Array) -> tuple:

@@ -1,15 +1,17 @@
 """Lyapunov exponents along a trajectory."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from recur._checks import check_positive
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
-from recur.flow._trajectory import flat_size, flatten, mark_not_finite, over_batch, unflatten, visited_states
+from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
 
 def lyapunov_spectrum(
@@ -63,9 +65,7 @@ def lyapunov_spectrum(
     """
     visited = visited_states(cell, params, xs, initial_state)
     xs = jnp.asarray(xs)
-    batch_axes = xs.ndim - 2
-    one = jax.eval_shape(lambda v: jax.tree.map(lambda leaf: leaf[(0,) * (1 + batch_axes)], v), visited)
-    n = flat_size(one)
+    n = sum(math.prod(leaf.shape[xs.ndim - 1 :]) for leaf in jax.tree.leaves(visited))
     k = n if k is None else check_positive("k", k)
     if k > n:
         raise ValueError(f"k: expected at most n = {n}, the size of the whole state of {cell!r}, got {k}")
@@ -83,12 +83,14 @@ def _spectrum(
     def one(projected: jax.Array, visited: State) -> jax.Array:
         before = jax.tree.map(lambda leaf: leaf[:-1], visited)
         first = jax.tree.map(lambda leaf: leaf[0], before)
-        directions = _generic_directions(flat_size(first), k, jax.tree.leaves(first)[0].dtype)
+        flat = ravel_pytree(first)[0]
+        directions = _generic_directions(flat.size, k, flat.dtype)
 
         def push(directions: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
             before, projected = inputs
             _, tangent = jax.linearize(lambda s: cell.advance(params, s, projected), before)
-            pushed = jax.vmap(lambda v: flatten(tangent(unflatten(v, before))), in_axes=1, out_axes=1)(directions)
+            unravel = ravel_pytree(before)[1]
+            pushed = jax.vmap(lambda v: ravel_pytree(tangent(unravel(v)))[0], in_axes=1, out_axes=1)(directions)
             return pushed, None
 
         def block(carry: tuple[jax.Array, ...], inputs: tuple) -> tuple[tuple[jax.Array, ...], None]:

@@ -1,6 +1,5 @@
 """The states that a run visits: what every measurement stands on."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -56,22 +55,3 @@ def over_batch(function: Callable[..., Any], batch_axes: int, in_axes: tuple[int
     for _ in range(batch_axes):
         function = jax.vmap(function, in_axes=in_axes, out_axes=out_axes)
     return function
-
-
-def flat_size(state: State) -> int:
-    """Returns the number n of entries of one unbatched state, all fields together."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
-
-
-def flatten(state: State) -> jax.Array:
-    """Joins the fields of one unbatched state to a vector ``[n]``, in the order of the tree."""
-    return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(state)])
-
-
-def unflatten(vector: jax.Array, like: State) -> State:
-    """Cuts a vector ``[n]`` into the fields of `like`."""
-    leaves, start = [], 0
-    for leaf in jax.tree.leaves(like):
-        leaves.append(vector[start : start + leaf.size].reshape(leaf.shape))
-        start += leaf.size
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)

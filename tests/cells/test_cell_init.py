@@ -94,7 +94,9 @@ def test_chrono_biases(name, keep, write, key):
 
 
 def test_forget_bias(key):
-    bias_of = lambda **options: np.asarray(lstm(H, **options).init(key, X)["bias"])[:, 0].tolist()  # noqa: E731
+    def bias_of(**options):
+        return np.asarray(lstm(H, **options).init(key, X)["bias"])[:, 0].tolist()
+
     assert bias_of() == [0, 1, 0, 0]
     assert bias_of(forget_bias=0.0) == [0, 0, 0, 0]
     assert bias_of(forget_bias=2) == [0, 2, 0, 0]

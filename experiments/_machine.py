@@ -1,0 +1,41 @@
+"""What a script asks of the machine before it begins: a folder to write in, and facts for the record."""
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = ("recur", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def writable_folder(option: str, path: str | os.PathLike) -> Path:
+    """Makes a folder, and refuses before anything is computed if nothing can be written there.
+
+    Raises:
+        ValueError: It cannot be made or written; `option` is the flag that named it.
+    """
+    folder = Path(path).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(
+            f"{option}: expected a folder that can be written, got {path}: {error.strerror}; give another --{option}"
+        ) from None
+    return folder
+
+
+def facts() -> dict[str, Any]:
+    """Returns versions and device, for the record of a run."""
+    device = jax.devices()[0]
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{package: importlib.metadata.version(package) for package in PACKAGES},
+        },
+        "device": f"{jax.device_count()} x {device.platform}: {device.device_kind}, {os.cpu_count()} CPU cores",
+    }
