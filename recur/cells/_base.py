@@ -43,6 +43,11 @@ class Cell(abc.ABC):
         super().__init_subclass__(**kwargs)
         if cls.step is Cell.step and cls.advance is Cell.advance:
             raise TypeError(f"{cls.__name__}: expected a cell that defines step(params, state, x), found none")
+        if cls.prepare is not Cell.prepare and cls.advance is Cell.advance:
+            raise TypeError(
+                f"{cls.__name__}: expected prepare with advance(prepared, state, projected), found none; "
+                f"a cell that defines step prepares its parameters there"
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Cell":
         """Returns the cell itself: a copy of a jitted activation inside it would no longer compare equal."""
@@ -56,12 +61,19 @@ class Cell(abc.ABC):
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns the state before the first step, each leaf ``[*batch_shape, ...]``."""
 
-    def project(self, params: Params, xs: Float[Array, "*A X"]) -> Any:
-        """Returns the share of a step that does not depend on the state, for any leading axes ``*A``."""
+    def prepare(self, params: Params) -> Any:
+        """Returns what `project` and `advance` read: computed from the parameters once a run, not once a step."""
+        return params
+
+    def project(self, params: Any, xs: Float[Array, "*A X"]) -> Any:
+        """Returns the share of a step that does not depend on the state, for any leading axes ``*A``.
+
+        `params` is what `prepare` returned, here and in `advance`.
+        """
         del params
         return xs
 
-    def advance(self, params: Params, state: State, projected: Any) -> State:
+    def advance(self, params: Any, state: State, projected: Any) -> State:
         """Returns the next state from the current one and ``projected = project(params, x)``."""
         state, output = self.step(params, state, projected)
         if type(self).output is Cell.output and output is not state[0]:
@@ -73,7 +85,8 @@ class Cell(abc.ABC):
 
     def step(self, params: Params, state: State, x: Float[Array, "*B X"]) -> tuple[State, Float[Array, "*B H"]]:
         """Takes one step: ``(next state, its output)``."""
-        state = self.advance(params, state, self.project(params, x))
+        prepared = self.prepare(params)
+        state = self.advance(prepared, state, self.project(prepared, x))
         return state, self.output(state)
 
     def output(self, state: State) -> Float[Array, "*B H"]:

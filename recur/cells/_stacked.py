@@ -37,11 +37,15 @@ class StackedCell(Cell):
         """Returns a NamedTuple of the layers' states, fields ``layer_0, layer_1, ...``."""
         return state_type(*self._layers)(*(cell.initial_state(batch_shape, dtype) for cell in self.cells))
 
-    def project(self, params: Params, xs: Float[Array, "*A X"]) -> Any:
+    def prepare(self, params: Params) -> Any:
+        """Returns what the layers prepare."""
+        return {layer: cell.prepare(params[layer]) for layer, cell in zip(self._layers, self.cells, strict=True)}
+
+    def project(self, params: Any, xs: Float[Array, "*A X"]) -> Any:
         """Returns what the lowest layer can do without a state."""
         return self.cells[0].project(params["layer_0"], xs)
 
-    def advance(self, params: Params, state: State, projected: Any) -> State:
+    def advance(self, params: Any, state: State, projected: Any) -> State:
         """Returns the next states, from the bottom up."""
         states, below = [], None
         for index, (layer, cell) in enumerate(zip(self._layers, self.cells, strict=True)):

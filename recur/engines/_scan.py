@@ -31,12 +31,13 @@ class Scan:
         def step(state: State, inputs: tuple) -> tuple[State, State]:
             projected, mask, reset = inputs
             before = state if reset is None else select(reset, problem.restart, state)
-            after = cell.advance(problem.params, before, projected)
+            after = cell.advance(params, before, projected)
             if mask is not None:
                 after = select(mask, after, state)
             return after, after
 
-        projected = cell.project(problem.params, problem.xs)
+        params = cell.prepare(problem.params)
+        projected = cell.project(params, problem.xs)
         inputs = (projected, problem.mask, problem.reset)
         final, states = jax.lax.scan(step, problem.start, inputs, reverse=reverse, unroll=self.unroll)
         return states, final, Info(engine="scan", reason="asked for")

@@ -142,12 +142,12 @@ def _shapes(tree: Any) -> tuple:
 def _check_step(cell: Cell, problem: Problem) -> None:
     """Refuses a step that changes the state's structure, shape or dtype, before a loop fails over it."""
     x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), problem.xs)
-    after = jax.eval_shape(
-        lambda params, state, x: cell.advance(params, state, cell.project(params, x)),
-        problem.params,
-        problem.start,
-        x,
-    )
+
+    def step(params: Params, state: State, x: jax.Array) -> State:
+        prepared = cell.prepare(params)
+        return cell.advance(prepared, state, cell.project(prepared, x))
+
+    after = jax.eval_shape(step, problem.params, problem.start, x)
     check_tree(
         f"state after a step of {cell!r}",
         after,

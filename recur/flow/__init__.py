@@ -8,6 +8,8 @@ from recur.flow._attractor import entropy_rate
 from recur.flow._attractor import kaplan_yorke_dimension
 from recur.flow._attractor import log_condition_numbers
 from recur.flow._attractor import prediction_horizon_steps
+from recur.flow._gate_statistics import GateStatistics
+from recur.flow._gate_statistics import gate_statistics
 from recur.flow._jacobian import jacobian_log_singular_values
 from recur.flow._lyapunov import lyapunov_spectrum
 from recur.flow._meanfield import MeanField
@@ -21,12 +23,14 @@ from recur.flow._summary import Summary
 from recur.flow._summary import summarize
 
 __all__ = [
+    "GateStatistics",
     "GradientSNR",
     "MeanField",
     "ParameterLogNorms",
     "Summary",
     "adjoint_log_norms",
     "entropy_rate",
+    "gate_statistics",
     "gradient_snr",
     "input_log_norms",
     "jacobian_log_singular_values",

@@ -141,15 +141,17 @@ def _adjoint(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangen
         del before, projected
         return carry, log_norm(*adjoint)
 
-    start, _, later = sweep(
-        cell, visited, cotangent, cell.project(params, xs), functools.partial(cell.advance, params), share, None
-    )
+    prepared = cell.prepare(params)
+    step = functools.partial(cell.advance, prepared)
+    start, _, later = sweep(cell, visited, cotangent, cell.project(prepared, xs), step, share, None)
     return jnp.concatenate([later[::-1], log_norm(*start)[None]]), None
 
 
 def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
+    prepared = cell.prepare(params)
+
     def step(state: State, x: jax.Array) -> State:
-        return cell.advance(params, state, cell.project(params, x))
+        return cell.advance(prepared, state, cell.project(prepared, x))
 
     def share(carry: None, adjoint: Scaled, before: State, x: jax.Array) -> tuple[None, jax.Array]:
         gradient = jax.vjp(lambda x: step(before, x), x)[1](adjoint.part)
@@ -162,16 +164,18 @@ def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent:
 def _parameters(
     cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
 ) -> tuple[Params, Params]:
-    def step(params: Params, state: State, x: jax.Array) -> State:
-        return cell.advance(params, state, cell.project(params, x))
+    prepared, to_params = jax.vjp(cell.prepare, params)
+
+    def step(prepared: Any, state: State, x: jax.Array) -> State:
+        return cell.advance(prepared, state, cell.project(prepared, x))
 
     def share(total: Any, adjoint: Scaled, before: State, x: jax.Array) -> tuple[Any, Any]:
-        (gradient,) = jax.vjp(lambda params: step(params, before, x), params)[1](adjoint.part)
+        (gradient,) = to_params(*jax.vjp(lambda prepared: step(prepared, before, x), prepared)[1](adjoint.part))
         shares = jax.tree.map(lambda leaf: rescale(leaf, adjoint.exponent), gradient)
         return jax.tree.map(add, total, shares, is_leaf=_is_scaled), jax.tree.map(_norm, shares, is_leaf=_is_scaled)
 
     zero = jax.tree.map(lambda leaf: Scaled(jnp.zeros_like(leaf), jnp.zeros((), jnp.int32)), params)
-    _, total, shares = sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, zero)
+    _, total, shares = sweep(cell, visited, cotangent, xs, functools.partial(step, prepared), share, zero)
     return jax.tree.map(lambda leaf: leaf[::-1], shares), jax.tree.map(_norm, total, is_leaf=_is_scaled)
 
 

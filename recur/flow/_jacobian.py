@@ -84,7 +84,7 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
             at = steps - 1 - lag
             before = jax.tree.map(lambda leaf: leaf[at], visited)
             here = jax.tree.map(lambda leaf: leaf[at], projected)
-            _, pullback = jax.vjp(lambda s: cell.advance(params, s, here), before)
+            _, pullback = jax.vjp(lambda s: cell.advance(prepared, s, here), before)
             unravel = ravel_pytree(before)[1]
             columns = jax.vmap(lambda v: ravel_pytree(pullback(unravel(v)))[0], in_axes=1, out_axes=1)
             return _graded.absorb(columns(graded.left), graded)
@@ -98,5 +98,6 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
         values = jax.vmap(lambda d, v: _graded.log_singular_values(_graded.Graded(v, d, v)))(exponent, right)
         return mark_not_finite(visited, values)
 
-    projected = cell.project(params, xs)
+    prepared = cell.prepare(params)
+    projected = cell.project(prepared, xs)
     return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=2)(projected, visited)

@@ -88,7 +88,7 @@ def _spectrum(
 
         def push(directions: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
             before, projected = inputs
-            _, tangent = jax.linearize(lambda s: cell.advance(params, s, projected), before)
+            _, tangent = jax.linearize(lambda s: cell.advance(prepared, s, projected), before)
             unravel = ravel_pytree(before)[1]
             pushed = jax.vmap(lambda v: ravel_pytree(tangent(unravel(v)))[0], in_axes=1, out_axes=1)(directions)
             return pushed, None
@@ -114,7 +114,8 @@ def _spectrum(
         _, total, _ = run((directions, zeros, zeros), warmup, stop, steps_per_qr)
         return mark_not_finite(visited, -jnp.sort(-total / (blocks * steps_per_qr)))
 
-    projected = cell.project(params, xs)
+    prepared = cell.prepare(params)
+    projected = cell.project(prepared, xs)
     return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=1)(projected, visited)
 
 

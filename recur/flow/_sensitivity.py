@@ -92,6 +92,7 @@ def _sensitivity(cell: Cell, params: Params, xs: jax.Array, visited: State, dire
 
 def _along(cell: Cell, params: Params, direction: Params, xs: jax.Array, visited: State) -> jax.Array:
     """Returns ``ln`` of the mean square change of the outputs as the parameters move in a direction, ``[T]``."""
+    prepared, moving = jax.jvp(cell.prepare, (params,), (direction,))
 
     def one(xs: jax.Array, visited: State) -> jax.Array:
         before = jax.tree.map(lambda leaf: leaf[:-1], visited)
@@ -100,12 +101,12 @@ def _along(cell: Cell, params: Params, direction: Params, xs: jax.Array, visited
         def forward(moved: Scaled, inputs: tuple) -> tuple[Scaled, jax.Array]:
             before, after, x = inputs
 
-            def step(params: Params, state: State) -> State:
-                return cell.advance(params, state, cell.project(params, x))
+            def step(prepared: Any, state: State) -> State:
+                return cell.advance(prepared, state, cell.project(prepared, x))
 
             # What came so far and what this step adds may differ in scale by any factor: two tangents.
-            _, carried = jax.jvp(lambda state: step(params, state), (before,), (moved.part,))
-            _, fresh = jax.jvp(lambda params: step(params, before), (params,), (direction,))
+            _, carried = jax.jvp(lambda state: step(prepared, state), (before,), (moved.part,))
+            _, fresh = jax.jvp(lambda prepared: step(prepared, before), (prepared,), (moving,))
             moved = add(rescale(carried, moved.exponent), rescale(fresh, jnp.zeros_like(moved.exponent)))
             _, output = jax.jvp(cell.output, (after,), (moved.part,))
             output = output.astype(jnp.promote_types(output.dtype, jnp.float32))

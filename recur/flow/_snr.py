@@ -113,17 +113,19 @@ def gradient_snr(
 def _snr(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> GradientSNR:
     batch = xs.shape[1]
 
-    def step(params: Params, state: State, x: jax.Array) -> State:
-        return cell.advance(params, state, cell.project(params, x))
+    prepared, to_params = jax.vjp(cell.prepare, params)
+
+    def step(prepared: Any, state: State, x: jax.Array) -> State:
+        return cell.advance(prepared, state, cell.project(prepared, x))
 
     def share(carry: None, adjoint: Scaled, before: State, x: jax.Array) -> tuple[None, tuple]:
-        (gradient,) = jax.vjp(lambda params: step(params, before, x), params)[1](adjoint.part)
+        (gradient,) = to_params(*jax.vjp(lambda prepared: step(prepared, before, x), prepared)[1](adjoint.part))
         moments = jax.tree.map(lambda leaf: _moments(leaf, adjoint.exponent, batch), gradient)
         ratios = jax.tree.map(_ratio, moments, is_leaf=_is_moments)
         return carry, (ratios, _ratio(_joined(jax.tree.leaves(moments, is_leaf=_is_moments))))
 
     def one(xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple:
-        _, _, ratios = sweep(cell, visited, cotangent, xs, functools.partial(step, params), share, None)
+        _, _, ratios = sweep(cell, visited, cotangent, xs, functools.partial(step, prepared), share, None)
         return ratios
 
     # The sums over the batch are the same for every sequence: no batch axis comes out.
