@@ -1,0 +1,123 @@
+"""How open the gates of a cell are along a trajectory, and how often they are stuck."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from recur._types import Array, Float, Params, State
+from recur.cells import Cell, PointwiseCell
+from recur.cells._gates import gate_product
+from recur.cells._stacked import StackedCell
+from recur.flow._trajectory import mark_not_finite, visited_states
+
+MARGIN = 0.1
+# Far enough for every activation to have reached its bounds, and finite, where some are nan at infinity.
+FAR = 1e4
+
+
+class GateStatistics(NamedTuple):
+    """One gate over all steps, batch entries and units.
+
+    Args:
+        mean: Mean activation.
+        saturated_low: Share of activations within 0.1 of the lower bound: below 0.1 for a sigmoid, below -0.9 for tanh.
+        saturated_high: The same at the upper bound: above 0.9 for both.
+    """
+
+    mean: Float[Array, ""]
+    saturated_low: Float[Array, ""]
+    saturated_high: Float[Array, ""]
+
+
+def gate_statistics(
+    cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None = None
+) -> dict[str, Any]:
+    """Measures mean activation and saturation of every gate, by the name that the cell's declaration gives it.
+
+        a_t = activation(x_t W + b + h_{t-1} U)
+        mean = E a,   saturated_low = P(a < a(-inf) + 0.1),   saturated_high = P(a > a(inf) - 0.1)
+
+    with E and P over steps, batch entries and units. A saturated gate passes hardly any gradient to what sets it; of a
+    sigmoid, one that is high keeps or writes almost all and one that is low almost nothing. An activation without a
+    bound on a side is never saturated there.
+
+    A gate that is declared linear or split (the candidate of the GRU) is left out: what the cell makes of it is in no
+    declaration.
+
+    Args:
+        cell: Made by `recur.cells.pointwise`, or `recur.cells.stacked` of such cells.
+        params: Its parameters.
+        xs: Inputs.
+        initial_state: State before the first step (see `recur.unroll`).
+
+    Returns:
+        `GateStatistics` by gate; for a stack by layer and gate, ``{"layer_0": {"i": ..., "f": ...}, "layer_1": ...}``.
+
+    Raises:
+        TypeError: As `recur.unroll`.
+        ValueError: As `recur.unroll`; a cell that declares no gates, or none with an activation.
+
+    Reference:
+        Karpathy, Johnson and Li (2015), https://arxiv.org/abs/1506.02078, section 4.3: left- and right-saturated gates.
+
+    Example:
+        At rest an LSTM with forget bias 1 keeps sigmoid(1) = 0.731 of its memory at each step:
+
+        >>> import jax, jax.numpy as jnp, recur
+        >>> cell = recur.cells.lstm(8)
+        >>> found = recur.flow.gate_statistics(cell, cell.init(jax.random.key(0), 3), jnp.zeros((10, 3)))
+        >>> [f"{gate} {statistics.mean:.3f}" for gate, statistics in found.items()]
+        ['i 0.500', 'f 0.731', 'g 0.000', 'o 0.500']
+    """
+    layers = cell.cells if isinstance(cell, StackedCell) else (cell,)
+    for index, layer in enumerate(layers):
+        where = "cell" if layer is cell else f"cell, layer {index}"
+        if not isinstance(layer, PointwiseCell):
+            raise ValueError(
+                f"{where}: expected one that declares its gates, got {layer!r}, which has a step of its own; "
+                "declare it with recur.cells.pointwise"
+            )
+    if not any(_measured(layer) for layer in layers):
+        raise ValueError(
+            f"cell: expected at least one gate with an activation, got {cell!r}, whose gates are all linear or split; "
+            "declare the activation in gates={...}"
+        )
+    visited = visited_states(cell, params, xs, initial_state)
+    found = _statistics(cell, params, jnp.asarray(xs), visited)
+    # In the order of the declaration, which jit does not keep.
+    if layers == (cell,):
+        return {name: found[name] for name, _ in _measured(cell)}
+    names = zip(visited._fields, layers, strict=True)
+    return {name: {gate: found[name][gate] for gate, _ in _measured(layer)} for name, layer in names}
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _statistics(cell: Cell, params: Params, xs: jax.Array, visited: State) -> dict[str, Any]:
+    if isinstance(cell, PointwiseCell):
+        return mark_not_finite(visited, _of_layer(cell, params, xs, visited))
+    found, below = {}, xs
+    for index, (name, layer) in enumerate(zip(visited._fields, cell.cells, strict=True)):
+        states = visited[index]
+        found[name] = _of_layer(layer, params[name], below, states)
+        output = layer.output(jax.tree.map(lambda leaf: leaf[1:], states))
+        below = below + output if cell.residual and index > 0 else output
+    return mark_not_finite(visited, found)
+
+
+def _of_layer(cell: PointwiseCell, params: Params, xs: jax.Array, visited: State) -> dict[str, GateStatistics]:
+    prepared = cell.prepare(params)
+    recurrent = gate_product(visited[0][:-1], prepared["recurrent_kernel"])
+    gates = cell.activate(cell.project(prepared, xs), recurrent)
+    return {name: _of_gate(activation, getattr(gates, name)) for name, activation in _measured(cell)}
+
+
+def _measured(cell: PointwiseCell) -> list[tuple[str, Any]]:
+    """Returns the gates whose activation is declared."""
+    return [(name, activation) for name, activation in cell.declaration.gates if activation is not None]
+
+
+def _of_gate(activation: Any, values: jax.Array) -> GateStatistics:
+    low, high = activation(jnp.array([-FAR, FAR], values.dtype))
+    return GateStatistics(values.mean(), (values < low + MARGIN).mean(), (values > high - MARGIN).mean())
