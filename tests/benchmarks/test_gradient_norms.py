@@ -14,11 +14,19 @@ import numpy as np
 import pytest
 
 from benchmarks import _cells, _inputs, _lag_records
-from benchmarks.gradient_norms import Config, benchmark
+from benchmarks.gradient_norms import Config, benchmark, make_setup
 from recur import cells, flow, report
 
 ROOT = pathlib.Path(__file__).parents[2]
-TINY = Config(cells=("elman", "lstm"), hidden_size=4, lengths=(6, 12), seeds=3, input="noise")
+TINY = Config(
+    cells=("elman", "lstm"),
+    hidden_size=4,
+    lengths=(6, 12),
+    seeds=3,
+    input="noise",
+    preset="tiny",
+    parts=("lag_curves",),
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +51,13 @@ def test_it_leaves_records_tables_and_a_page(finished):
 
 def test_records_hold_the_quantiles_of_what_flow_measures(finished):
     rows = report.read_jsonl(finished / "records.jsonl")
-    for_cells, for_data = jax.random.split(jax.random.key(0))
-    xs = jnp.asarray(_inputs.draw_inputs("noise", None, for_data, 3, 12))
-    cell = cells.lstm(4)
-    draw = jax.jit(lambda key: cell.init(key, xs.shape[-1]))
+    setup, cell = make_setup(TINY), cells.lstm(4)
+    xs = setup.inputs(12)
+    params = setup.draw(cell, xs.shape[-1])
     curves = np.stack(
         [
-            flow.adjoint_log_norms(cell, draw(key), xs[:, seed])
-            for seed, key in enumerate(jax.random.split(for_cells, 3))
+            flow.adjoint_log_norms(cell, jax.tree.map(lambda leaf, seed=seed: leaf[seed], params), xs[:, seed])
+            for seed in range(3)
         ],
         axis=1,
     )
@@ -67,9 +74,8 @@ def test_records_hold_the_quantiles_of_what_flow_measures(finished):
 def test_a_stopped_run_is_finished_and_not_begun_again(finished, tmp_path, monkeypatch):
     rows = report.read_jsonl(finished / "records.jsonl")
     del rows[0]["wall_s"]
-    kept = [row for row in rows if row["kind"] == "run" or row["length"] == 6]
-    torn = [row for row in rows if row["kind"] == "lag_curve" and row["length"] == 12][:1]  # killed half-way
-    report.write_jsonl(tmp_path / "records.jsonl", kept + torn)
+    half = 1 + next(i for i, row in enumerate(rows) if row.get("job") == "lag_curves: lstm T=6")
+    report.write_jsonl(tmp_path / "records.jsonl", rows[: half + 1])  # killed within a job
     measured = []
     original = _lag_records.measure
     monkeypatch.setattr(_lag_records, "measure", lambda cell, *rest: measured.append(cell) or original(cell, *rest))
@@ -145,6 +151,7 @@ def test_series_are_standardised(tmp_path):
         ({"input": "series"}, "data: expected a CSV file for --input=series, got none"),
         ({"input": "text", "data": "missing.txt"}, "data: expected a readable text file, got missing.txt"),
         ({"input": "digits", "lengths": (200_000,)}, "lengths: expected at most 115008 steps"),
+        ({"parts": ("lag_curves", "no_such_part")}, "parts: expected names among .* got \\['no_such_part'\\]"),
     ],
 )
 def test_bad_configurations_are_named_before_anything_is_written(changes, words, tmp_path):
@@ -162,6 +169,10 @@ def test_bad_configurations_are_named_before_anything_is_written(changes, words,
         ({"lengths": (1,)}, "lengths: expected distinct lengths of at least 2"),
         ({"seeds": 0}, "seeds: expected at least 1"),
         ({"gain": math.nan}, "gain: expected a finite number, got nan"),
+        ({"seed": -1}, "seed: expected 0 <= seed"),
+        ({"cells": ("lstm", "my_cells:lstm")}, "cells: expected distinct names"),
+        ({"preset": "slow"}, "preset: expected one of .* got 'slow'"),
+        ({"parts": ("gain", "gain")}, "parts: expected distinct names"),
     ],
 )
 def test_bad_config_values_are_named(changes, words):

@@ -1,0 +1,185 @@
+"""What a part of the benchmark is given, and what it gives back."""
+
+import dataclasses
+import functools
+import pathlib
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import _cells, _inputs, _lag_records
+from benchmarks._config import Config, label
+from recur import cells
+
+Record = dict[str, Any]
+
+
+class Job(NamedTuple):
+    """The smallest piece of work that is kept when a run is stopped: seconds to a minute.
+
+    Args:
+        name: Distinct among the jobs of a part.
+        run: Measures, and returns the records.
+    """
+
+    name: str
+    run: Callable[[], Sequence[Record]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """What all parts share. A value of its own: measurements that several parts need are cached by it.
+
+    Args:
+        config: The run's configuration.
+        cells: The chosen cells by label, a user's own among them.
+        key: Of all random draws; `key_for` gives each purpose a key of its own.
+    """
+
+    config: Config
+    cells: Mapping[str, cells.Cell]
+    key: jax.Array
+
+    @property
+    def preset(self) -> str:
+        """Row of a part's own table ``SIZES``."""
+        return self.config.preset
+
+    @property
+    def seeds(self) -> int:
+        """Independent draws S of everything."""
+        return self.config.seeds
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of parameters and inputs."""
+        return jnp.dtype(self.config.dtype)
+
+    def meta(self, cell: str | None, **more: Any) -> Record:
+        """Returns the fields that every record carries, with `more` over them.
+
+        Args:
+            cell: Label of the cell; None for what is of no cell of the run, where only seeds and dtype are told.
+            **more: What differs from the configuration, or is told beside it; None takes a field out.
+        """
+        config = self.config
+        common = {"seeds": config.seeds, "dtype": config.dtype}
+        if cell is not None:
+            common |= {
+                "cell": cell,
+                "hidden_size": config.hidden_size,
+                "initializer": config.initializer,
+                "gain": config.gain,
+                "input": pathlib.Path(config.data).name if config.data else config.input,
+            }
+        return {key: value for key, value in {**common, **more}.items() if value is not None}
+
+    def key_for(self, purpose: str) -> jax.Array:
+        """Returns a PRNG key that is the same for the same purpose, whatever else runs."""
+        return jax.random.fold_in(self.key, zlib.crc32(purpose.encode()))
+
+    def cell(
+        self,
+        cell: str,
+        *,
+        hidden_size: int | None = None,
+        initializer: str | None = None,
+        gain: float | None = None,
+        max_steps: int | None = None,
+    ) -> cells.Cell:
+        """Makes a cell of the run anew, with another size, initialiser, gain, or T_max of chrono.
+
+        Raises:
+            ValueError: It does not fit the cell.
+        """
+        (name,) = (name for name in self.config.cells if label(name) == cell)
+        config = self.config
+        return _cells.make_cell(
+            name,
+            hidden_size or config.hidden_size,
+            initializer or config.initializer,
+            config.gain if gain is None else gain,
+            max_steps or max(config.lengths),
+        )
+
+    def draw(self, cell: cells.Cell, input_size: int, purpose: str = "cells") -> Any:
+        """Draws parameters for every seed, leaves ``[S, ...]``."""
+        keys = jax.random.split(self.key_for(purpose), self.seeds)
+        return _draw(cell, keys, input_size, self.dtype)
+
+    def steps(self, most: int) -> int:
+        """Returns `most`, or the longest length of the run if that is shorter: data may end there."""
+        return min(most, max(self.config.lengths))
+
+    def inputs(self, length: int, sequences: int | None = None) -> jax.Array:
+        """Returns the last `length` steps of what the cells read, ``[T, S, X]``; the same at every call.
+
+        Args:
+            length: Steps T, at most the longest length of the run (see `steps`).
+            sequences: How many, by default one a seed.
+
+        Raises:
+            ValueError: Data that cannot be read, or is shorter than the longest length.
+        """
+        return jnp.asarray(_read(self, sequences or self.seeds)[-length:], self.dtype)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(setup: Setup, sequences: int) -> np.ndarray:
+    key, longest = setup.key_for("inputs"), max(setup.config.lengths)
+    return _inputs.draw_inputs(setup.config.input, setup.config.data, key, sequences, longest)
+
+
+@functools.partial(jax.jit, static_argnames=("cell", "input_size", "dtype"))
+def _draw(cell: cells.Cell, keys: jax.Array, input_size: int, dtype: Any) -> Any:
+    return jax.vmap(lambda key: cell.init(key, input_size, dtype))(keys)
+
+
+def spread(values: Any) -> dict[str, float]:
+    """Returns median, 10 % and 90 % of one number a seed, ``[S]``."""
+    low, middle, high = _lag_records.quantiles(np.asarray(values, np.float64)[None])[:, 0]
+    return {"median": float(middle), "p10": float(low), "p90": float(high)}
+
+
+def series(plot: str, name: str, x: Any, values: Any, meta: Record) -> Record:
+    """Makes one line of a plot.
+
+    Args:
+        plot: Key of the plot.
+        name: Label of the line.
+        x: Positions ``[N]``.
+        values: ``[N, S]`` over seeds, of which median, 10 % and 90 % are kept; or ``[N]``.
+        meta: Fields beside.
+    """
+    x, values = np.asarray(x), np.asarray(values, np.float64)
+    row = {"kind": "series", "plot": plot, "label": name, "x": x.tolist(), "reference": False, **meta}
+    if values.ndim == 1:
+        return {**row, "median": values.tolist()}
+    low, middle, high = _lag_records.quantiles(values)
+    return {**row, "median": middle.tolist(), "p10": low.tolist(), "p90": high.tolist()}
+
+
+def reference(plot: str, name: str, x: Any, values: Any, **meta: Any) -> Record:
+    """Makes the line of a closed form or theory, which is drawn dashed."""
+    return {**series(plot, name, x, values, meta), "reference": True}
+
+
+def number(plot: str, name: str, value: Any, meta: Record) -> Record:
+    """Makes a number that the words beside a plot need: one, or one a seed ``[S]``; `name` tells its unit."""
+    value = np.asarray(value, np.float64)
+    return {
+        "kind": "number",
+        "plot": plot,
+        "name": name,
+        "value": spread(value) if value.ndim else float(value),
+        **meta,
+    }
+
+
+def skipped(plot: str, cell: str, reason: str) -> Record:
+    """Makes the record of a cell that cannot take part."""
+    return {"kind": "skipped", "plot": plot, "cell": cell, "reason": reason}
