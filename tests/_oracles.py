@@ -62,13 +62,36 @@ def _gru_reset_before(params, state, x, xp):
     return state._replace(h=(1 - z) * n + z * state.h)
 
 
+def _recurrent(params):
+    """The free recurrent kernel of a cell with one."""
+    kernel = params["recurrent_kernel"][:, 0]
+    return kernel, np.eye(len(kernel))
+
+
+def _antisymmetric(params, state, x, xp):
+    free, one = _recurrent(params)
+    from_x = x @ params["kernel"][:, 0]
+    pre = from_x + _like(params["bias"][0], from_x) + state.h @ (free - free.T - 0.01 * one)
+    return state._replace(h=state.h + 0.01 * xp.tanh(pre))
+
+
+def _orthogonal(params, state, x, xp):
+    free, one = _recurrent(params)
+    skew = free - free.T
+    signs = np.diag([1.0] * ((len(one) + 1) // 2) + [-1.0] * (len(one) // 2))
+    a = x @ params["kernel"][:, 0] + state.h @ (signs @ xp.linalg.inv(one + skew) @ (one - skew))
+    return state._replace(h=xp.sign(a) * xp.maximum(xp.abs(a) + _like(params["bias"][0], a), 0))
+
+
 EQUATIONS = {
+    "antisymmetric": _antisymmetric,
     "elman": _elman(lambda a, xp: xp.tanh(a)),
     "elman_relu": _elman(lambda a, xp: xp.maximum(a, 0)),
     "elman_identity": _elman(lambda a, xp: a),
     "gru": _gru_reset_after,
     "gru_reset_before": _gru_reset_before,
     "lstm": _lstm,
+    "orthogonal": _orthogonal,
 }
 """``step(params, state, x, xp) -> state`` by the cell's name in `recur.cells.CELLS`."""
 

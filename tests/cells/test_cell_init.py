@@ -36,7 +36,7 @@ def assert_all_different(arrays):
         assert all(not np.allclose(a, b) for b in arrays[:index])
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", sorted(set(CELLS) - {"antisymmetric", "orthogonal"}))
 def test_recurrent_kernels_are_orthogonal_gate_by_gate(name, key):
     kernels = gates(CELLS[name](H).init(key, X)["recurrent_kernel"])
     for kernel in kernels:

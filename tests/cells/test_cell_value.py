@@ -130,12 +130,13 @@ def test_a_plain_cell_can_be_stacked():
     assert_close(recur.unroll(cell, params, problem.xs).outputs, expected)
 
 
-def test_step_and_project_then_advance_agree():
+def test_step_and_its_three_parts_agree():
     for make in CELLS.values():
         cell = make(3)
         params, xs, state, _ = random_problem(cell, 2, (2,))
         by_step, output = cell.step(params, state, xs[0])
-        by_parts = cell.advance(params, state, cell.project(params, xs[0]))
+        prepared = cell.prepare(params)
+        by_parts = cell.advance(prepared, state, cell.project(prepared, xs[0]))
         assert_identical(by_step, by_parts)
         assert_identical(output, by_step.h)
 
