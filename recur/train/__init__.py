@@ -6,6 +6,7 @@ from recur.train._epoch import make_epoch
 from recur.train._fit import Fit
 from recur.train._fit import NonFiniteError
 from recur.train._fit import fit
+from recur.train._records import Probed
 from recur.train._records import Record
 from recur.train._state import Best
 from recur.train._state import TrainState
@@ -19,6 +20,7 @@ __all__ = [
     "Fit",
     "Loss",
     "NonFiniteError",
+    "Probed",
     "Record",
     "TrainState",
     "evaluate",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from recur._checks import check_positive
-from recur._types import PyTree
+from recur._types import Array, Int, Key, PyTree
 from recur.train._state import TrainState, shuffle_key
 from recur.train._step import Loss, Metrics, make_step
 
@@ -38,13 +38,12 @@ def make_epoch(
 
     def epoch(state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
         count = sample_count(data)
-        steps = steps_per_epoch(count, batch_size)
-        order = jax.random.permutation(shuffle_key(state.key, state.step // steps), count)
+        number = state.step // steps_per_epoch(count, batch_size)
 
         def body(state: TrainState, rows: jax.Array) -> tuple[TrainState, Metrics]:
             return step(state, jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data))
 
-        return jax.lax.scan(body, state, order[: steps * batch_size].reshape(steps, batch_size))
+        return jax.lax.scan(body, state, shuffled_batches(state.key, number, count, batch_size))
 
     return epoch
 
@@ -80,6 +79,15 @@ def evaluate(loss: Loss, params: PyTree, data: PyTree, *, batch_size: int = 512)
         rest = jax.tree.map(lambda value: value * (count - whole), means(jax.tree.map(lambda a: a[whole:], data)))
         total = rest if total is None else jax.tree.map(jnp.add, total, rest)
     return jax.tree.map(lambda value: value / count, total)
+
+
+def shuffled_batches(
+    key: Key[Array, ""], epoch: Int[Array, ""], count: int, batch_size: int
+) -> Int[Array, "steps batch"]:
+    """Returns the samples of every batch of an epoch, which is counted from 0; as many as make whole batches."""
+    steps = steps_per_epoch(count, batch_size)
+    order = jax.random.permutation(shuffle_key(key, epoch), count)
+    return order[: steps * batch_size].reshape(steps, batch_size)
 
 
 def sample_count(data: PyTree) -> int:

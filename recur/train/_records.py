@@ -1,8 +1,10 @@
-"""What is known about an epoch."""
+"""What is known about an epoch, and what was looked up on the way."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from recur._types import PyTree
 
 
 class Record(NamedTuple):
@@ -27,3 +29,13 @@ class Record(NamedTuple):
         """Returns the record that `to_json` wrote."""
         metrics = {name: np.asarray(value, np.float64) for name, value in fields["metrics"].items()}
         return cls(**{**fields, "metrics": metrics})
+
+
+class Probed(NamedTuple):
+    """What a probe found: after how many optimiser steps, 0 before the first, and its values.
+
+    `values` is what the probe returned, arrays of NumPy, with a leading axis S for S seeds.
+    """
+
+    step: int
+    values: PyTree

@@ -40,7 +40,8 @@ one_run = functools.partial(fit, data=samples(0), validation=samples(1, 6))
 
 
 def raw(leaf):
-    return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
 def assert_same_bits(got, wanted):
@@ -230,3 +231,60 @@ def test_wrong_arguments_are_named():
     done = one_run(start(0), epochs=1)
     with pytest.raises(ValueError, match="history: expected the 1 epochs it holds to be the state's steps, 5 at 5"):
         one_run(done.state, epochs=2, history=done.history, batch_size=2)
+
+
+def peek(params):
+    return {"norm": jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))), "w": params["w"][0]}
+
+
+@pytest.mark.parametrize(("seeds_at_once", "epochs_per_call"), [(None, 3), (2, 2)])
+def test_a_probe_changes_no_bit(seeds_at_once, epochs_per_call):
+    """Of 5 epochs of 2 steps: every 3 steps it cuts calls in two, and epochs in the middle."""
+    states = start(0) if seeds_at_once is None else stack([start(0), start(1)])
+    run = functools.partial(one_run, states, epochs=5, epochs_per_call=epochs_per_call, seeds_at_once=seeds_at_once)
+    plain = run()
+    seen = []
+    probed = run(probe=peek, probe_every=3, on_probe=[seen.append])
+    assert_same_bits(probed.state, plain.state)
+    assert_same_history(probed.history, plain.history)
+    assert list(plain.probed) == []
+    assert seen == probed.probed
+    assert [look.step for look in seen] == [0, 3, 6, 9]
+    every = run(probe=peek, probe_every=1).probed
+    assert [look.step for look in every] == list(range(11))
+    assert_same_bits([every[look.step] for look in seen], seen)
+    assert_same_bits(every[0].values["w"], np.asarray(states.params["w"][..., 0, :]))
+    assert_same_bits(every[10].values["w"], np.asarray(plain.state.params["w"][..., 0, :]))
+    assert len({raw(look.values["norm"]).tobytes() for look in every}) == 11
+
+
+def test_a_restored_run_is_probed_where_it_goes_on(tmp_path):
+    probe = {"probe": peek, "probe_every": 3}
+    plain = one_run(start(0), epochs=4)
+    whole = one_run(start(0), epochs=4, **probe)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        first = one_run(start(0), epochs=2, checkpoints=checkpoints, **probe)
+        state, history = checkpoints.restore(start(9))
+        second = one_run(state, epochs=4, history=history, **probe)
+    assert_same_bits(second.state, plain.state)
+    assert_same_history(second.history, plain.history)
+    assert [look.step for look in first.probed] == [0, 3]
+    assert [look.step for look in second.probed] == [6]
+    assert_same_bits([*first.probed, *second.probed], whole.probed)
+
+
+def test_bad_numbers_are_found_before_the_probe_sees_them():
+    seen = []
+    state = train.init_state(jnp.zeros(1), optax.sgd(1.0), jax.random.key(0))
+    options = {"batch_size": 2, "epochs": 4, "probe": lambda params: params, "probe_every": 1}
+    with pytest.raises(train.NonFiniteError, match=r"not a number at step 5 \(epoch 2\)"):
+        train.fit(state, breaks_at_step_5, optax.sgd(1.0), jnp.ones(6), on_probe=[seen.append], **options)
+    assert [float(look.values[0]) for look in seen] == [0, 1, 2, 3, 4]
+
+
+def test_a_probe_and_its_interval_come_together():
+    for options in ({"probe": peek}, {"probe_every": 3}):
+        with pytest.raises(ValueError, match="probe_every: expected a number of steps with a probe and None without"):
+            one_run(start(0), epochs=1, **options)
+    with pytest.raises(ValueError, match="probe_every: expected a whole number >= 1, got 0"):
+        one_run(start(0), epochs=1, probe=peek, probe_every=0)
