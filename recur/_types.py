@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Complex, Float, Int, Key, PyTree
 
 Params = dict[str, Any]
 """Named parameters: ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]``, ``bias [G, H]``, weights ``[H]``."""
@@ -28,6 +28,7 @@ Initializer = Callable[[Key[Array, ""], tuple[int, ...], Any], jax.Array]
 __all__ = [
     "Array",
     "Bool",
+    "Complex",
     "Float",
     "Initializer",
     "Int",

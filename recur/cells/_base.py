@@ -3,12 +3,24 @@
 import abc
 import functools
 from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from recur._types import Array, Float, Key, Params, State
+
+
+class Affine(NamedTuple):
+    """A step of the form ``core_t = decay_t core_{t-1} + drive_t``, entry by entry, real or complex.
+
+    Args:
+        decay: Tree like the core of the state.
+        drive: Tree like the core of the state.
+    """
+
+    decay: Any
+    drive: Any
 
 
 class Cell(abc.ABC):
@@ -88,6 +100,22 @@ class Cell(abc.ABC):
         prepared = self.prepare(params)
         state = self.advance(prepared, state, self.project(prepared, x))
         return state, self.output(state)
+
+    def affine(self, prepared: Any, projected: Any) -> Affine | None:
+        """Returns decay and drive of a step that is affine in the state's core, entry by entry; None of any other.
+
+        For any leading axes. What engines need to run the recurrence in parallel over time.
+        """
+        del prepared, projected
+
+    def core(self, state: State) -> Any:
+        """Returns what of a state enters the next step, as `affine` has it: by default the state itself."""
+        return state
+
+    def from_core(self, prepared: Any, core: Any, projected: Any) -> State:
+        """Returns the state whose core this is, after the step that `projected` belongs to."""
+        del prepared, projected
+        return core
 
     def output(self, state: State) -> Float[Array, "*B H"]:
         """Reads the output from a state: its first field, ``h``."""

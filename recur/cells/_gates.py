@@ -15,6 +15,7 @@ from recur.cells._init import (
     InitSpec,
     Orthogonal,
     PerGate,
+    Uniform,
     draw_gates,
     per_gate,
 )
@@ -31,6 +32,7 @@ class GateInit:
         bias: Initialiser of each gate's bias ``[H]``, or `Chrono`, which sets all of them.
         keep: Gate that keeps the state, for `Chrono`; None where the cell has none.
         write: Gate that lets the input in, for `Chrono`.
+        recurrence: ``"dense"``, ``"diagonal"`` or ``"none"``: what the recurrent kernel is, if there is one.
     """
 
     gates: tuple[str, ...]
@@ -39,6 +41,7 @@ class GateInit:
     bias: PerGate | Chrono
     keep: str | None = None
     write: str | None = None
+    recurrence: str = "dense"
 
     def draw(
         self,
@@ -50,7 +53,8 @@ class GateInit:
     ) -> Params:
         """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]``, ``bias [G, H]`` and the weights ``[H]``.
 
-        The kernels of a key are the same whether or not there are weights.
+        The recurrent kernel is ``[G, H]`` where it is diagonal, and left out where there is none. The kernels of a key
+        are the same whether or not there are weights.
         """
         input_size = check_positive("input_size", input_size)
         check_key("key", key)
@@ -59,9 +63,13 @@ class GateInit:
             bias = self.bias.biases(for_bias, self.gates, self.keep, self.write, hidden_size, dtype)
         else:
             bias = draw_gates(for_bias, self.bias, (hidden_size,), dtype)
+        recurrent = {}
+        if self.recurrence != "none":
+            shape = (hidden_size,) if self.recurrence == "diagonal" else (hidden_size, hidden_size)
+            recurrent["recurrent_kernel"] = draw_gates(for_recurrent, self.recurrent, shape, dtype)
         return {
             "kernel": draw_gates(for_kernel, self.kernel, (input_size, hidden_size), dtype),
-            "recurrent_kernel": draw_gates(for_recurrent, self.recurrent, (hidden_size, hidden_size), dtype),
+            **recurrent,
             "bias": bias,
             **{
                 name: initializer(jax.random.fold_in(for_weights, index), (hidden_size,), dtype)
@@ -74,10 +82,11 @@ def gate_init(
     gates: tuple[str, ...],
     *,
     kernel_init: InitSpec = "glorot_uniform",
-    recurrent_init: InitSpec = "orthogonal",
+    recurrent_init: InitSpec | None = None,
     bias_init: InitSpec | Chrono = "zeros",
     keep: str | None = None,
     write: str | None = None,
+    recurrence: str = "dense",
 ) -> GateInit:
     """Reads the three ``*_init`` options of a cell factory (see `recur.cells.pointwise`)."""
     if isinstance(bias_init, Chrono):
@@ -89,13 +98,21 @@ def gate_init(
         bias = bias_init
     else:
         bias = per_gate("bias_init", bias_init, gates, Constant(0.0))
+    default = Uniform(0.0, 1.0) if recurrence == "diagonal" else Orthogonal()
+    if recurrent_init is None:
+        recurrent_init = default
+    elif recurrence == "none":
+        raise ValueError(
+            f"recurrent_init: expected None without a recurrent kernel, got {recurrent_init!r}; leave it out"
+        )
     return GateInit(
         gates=gates,
         kernel=per_gate("kernel_init", kernel_init, gates, GlorotUniform()),
-        recurrent=per_gate("recurrent_init", recurrent_init, gates, Orthogonal()),
+        recurrent=per_gate("recurrent_init", recurrent_init, gates, default),
         bias=bias,
         keep=keep,
         write=write,
+        recurrence=recurrence,
     )
 
 
@@ -110,6 +127,16 @@ def gate_product(x: Float[Array, "*A F"], kernel: Float[Array, "F G H"]) -> Floa
     accumulate = jnp.result_type(jnp.float32, x.dtype, kernel.dtype)
     product = jnp.matmul(x, kernel.reshape(fan_in, -1), preferred_element_type=accumulate)
     return product.reshape(*x.shape[:-1], *gates_units)
+
+
+def recurrent_share(params: Params, h: Float[Array, "*A H"], recurrence: str) -> Float[Array, "*A G H"] | None:
+    """Returns ``h U`` for all gates; None where the gates do not see the state."""
+    if recurrence == "none":
+        return None
+    kernel = params["recurrent_kernel"]
+    if recurrence == "dense":
+        return gate_product(h, kernel)
+    return h[..., None, :] * expand_to(kernel, h.ndim + 1)
 
 
 def project_gates(params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:

@@ -94,6 +94,18 @@ class Gaussian:
 
 
 @dataclasses.dataclass(frozen=True)
+class Uniform:
+    """Uniform on ``[low, high)``; of any shape, such as the ``[H]`` of a diagonal recurrent kernel."""
+
+    low: float
+    high: float
+
+    def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        """Draws an array."""
+        return jax.random.uniform(key, shape, dtype, self.low, self.high)
+
+
+@dataclasses.dataclass(frozen=True)
 class Chrono:
     """Biases that spread the forgetting times of the units over ``[2, max_steps]``.
 

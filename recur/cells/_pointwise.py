@@ -2,91 +2,20 @@
 
 import dataclasses
 import functools
-import keyword
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from recur._checks import brief, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
-from recur.cells._base import Cell, state_type
-from recur.cells._gates import GateInit, expand_to, gate_init, gate_product, project_gates
+from recur.cells._base import Affine, Cell, state_type
+from recur.cells._declaration import Activation, Declaration, Shares
+from recur.cells._derivatives import Derivatives, affine_parts, derivatives
+from recur.cells._gates import GateInit, expand_to, gate_init, project_gates, recurrent_share
 from recur.cells._init import Chrono, InitSpec
-
-Activation = Callable[[jax.Array], jax.Array]
-
-
-class Shares(NamedTuple):
-    """A split gate's two shares before any activation: `x` from the input (with the bias), `h` from the state."""
-
-    x: jax.Array
-    h: jax.Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Declaration:
-    """What `pointwise` was told: everything about a cell but its size and its initialisers."""
-
-    name: str
-    state: tuple[str, ...]
-    gates: tuple[tuple[str, Activation | None], ...]
-    split: tuple[str, ...]
-    weights: tuple[tuple[str, Initializer], ...]
-    keep: str | None
-    write: str | None
-    update: Callable[..., Mapping[str, jax.Array]]
-
-    def __post_init__(self) -> None:
-        """Checks the names against each other."""
-        gates, weights = self.gate_names, [name for name, _ in self.weights]
-        if not self.state or self.state[0] != "h":
-            raise ValueError(f"state: expected 'h', the output, as first field, got {self.state}")
-        if not gates:
-            raise ValueError("gates: expected at least one gate, got none")
-        for argument, names in (("state", self.state), ("gates", gates), ("weights", weights)):
-            wrong = [n for n in names if not _fits_attribute(n) or names.count(n) > 1]
-            if wrong:
-                raise ValueError(
-                    f"{argument}: expected distinct names fit for attributes, got {wrong}; "
-                    f"rename them: identifiers that are no keyword and begin without underscore"
-                )
-        for argument, names in (
-            ("split", self.split),
-            ("keep", [self.keep] if self.keep else []),
-            ("write", [self.write] if self.write else []),
-        ):
-            unknown = sorted(set(names) - set(gates))
-            if unknown:
-                raise ValueError(f"{argument}: expected gates among {list(gates)}, got {unknown}")
-        taken = sorted({"kernel", "recurrent_kernel", "bias"} & set(weights))
-        if taken:
-            raise ValueError(f"weights: expected names that the cell does not have already, got {taken}; rename them")
-        for name, activation in self.gates:
-            if activation is not None and not callable(activation):
-                raise TypeError(f"gates[{name!r}]: expected a function or None (linear), got {activation!r}")
-            if name in self.split and activation is not None:
-                raise ValueError(
-                    f"split: expected gates declared with None, got {name!r} with an activation; "
-                    f"a split gate is handed over before any activation: apply it inside {self.name}"
-                )
-        for name, initializer in self.weights:
-            if not callable(initializer):
-                raise TypeError(
-                    f"weights[{name!r}]: expected an initialiser (key, shape, dtype) -> array such as "
-                    f"recur.cells.Constant(0.0), got {initializer!r}"
-                )
-
-    @property
-    def gate_names(self) -> tuple[str, ...]:
-        """Gate names in the order of the gate axis."""
-        return tuple(name for name, _ in self.gates)
-
-
-def _fits_attribute(name: Any) -> bool:
-    return isinstance(name, str) and name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)
 
 
 @functools.cache
@@ -116,7 +45,10 @@ class PointwiseCell(Cell):
         return self.declaration.name
 
     def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
-        """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]``, ``bias [G, H]`` and the weights ``[H]``."""
+        """Draws ``kernel [X, G, H]``, ``recurrent_kernel``, ``bias [G, H]`` and the weights ``[H]``.
+
+        The recurrent kernel is ``[H, G, H]``; ``[G, H]`` where it is declared diagonal, absent where there is none.
+        """
         return self.inits.draw(key, input_size, self.hidden_size, dtype, self.declaration.weights)
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
@@ -131,19 +63,24 @@ class PointwiseCell(Cell):
 
     def advance(self, params: Params, state: State, projected: Float[Array, "*B G H"]) -> State:
         """Returns the next state."""
-        recurrent = gate_product(state[0], params["recurrent_kernel"])
-        return self.update(params, self.activate(projected, recurrent), state)
+        return self.update(params, self.activate(projected, self.recurrent_share(params, state[0])), state)
 
-    def activate(self, projected: Float[Array, "*B G H"], recurrent: Float[Array, "*B G H"]) -> Any:
+    def recurrent_share(self, params: Any, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
+        """Returns ``h U`` for all gates; None where the gates do not see the state."""
+        return recurrent_share(params, h, self.declaration.recurrence)
+
+    def activate(self, projected: Float[Array, "*B G H"], recurrent: Float[Array, "*B G H"] | None) -> Any:
         """Returns the gates, by name: activated sums, or both shares where the gate is split."""
         declared = self.declaration
         values = []
         for index, (name, activation) in enumerate(declared.gates):
-            x, h = projected[..., index, :], recurrent[..., index, :]
+            x = projected[..., index, :]
+            h = None if recurrent is None else recurrent[..., index, :]
             if name in declared.split:
                 values.append(Shares(x, h))
             else:
-                values.append(x + h if activation is None else activation(x + h))
+                total = x if h is None else x + h
+                values.append(total if activation is None else activation(total))
         return _gates_type(declared.gate_names)(*values)
 
     def update(self, params: Params, gates: Any, state: State) -> State:
@@ -159,6 +96,14 @@ class PointwiseCell(Cell):
             raise TypeError(f"{self.name}: expected a dict with the state fields {list(declared.state)}, got {got}")
         return type(state)(**fields)
 
+    def derivatives(self, prepared: Any, state: State, projected: Float[Array, "*B G H"]) -> Derivatives:
+        """Returns the elementwise derivatives of a step, of which its Jacobian is made (see `Derivatives`)."""
+        return derivatives(self, prepared, state, projected)
+
+    def affine(self, prepared: Any, projected: Float[Array, "*B G H"]) -> Affine | None:
+        """Returns decay and drive where the declared step is affine in the state, unit by unit."""
+        return affine_parts(self, prepared, projected)
+
     def __repr__(self) -> str:
         """Shows name and size; initialisers are left out."""
         return f"{self.name}({self.hidden_size})"
@@ -172,6 +117,7 @@ def pointwise(
     weights: Mapping[str, Initializer] | None = None,
     keep: str | None = None,
     write: str | None = None,
+    recurrence: str = "dense",
     name: str | None = None,
 ) -> Callable[[Callable[..., Mapping[str, jax.Array]]], Callable[..., PointwiseCell]]:
     """Declares a cell by one elementwise function ``update(gate, state[, weight]) -> {field: array}``.
@@ -189,13 +135,16 @@ def pointwise(
         weights: Per-unit weights ``[H]`` by name with their initialisers; they come as third argument.
         keep: Gate that keeps the state, and
         write: gate that lets the input in: what `Chrono` initialises.
+        recurrence: ``"dense"``: U_g ``[H, H]`` as above; ``"diagonal"``: u_g ``[H]``, every unit sees itself alone,
+            ``h u_g`` entry by entry; ``"none"``: the gates do not see the state.
         name: Name in messages and reports; by default the function's.
 
     Returns:
         A decorator that turns the function into a factory:
         ``factory(hidden_size, *, kernel_init, recurrent_init, bias_init) -> PointwiseCell``. Each ``*_init`` is a
         name of `INITIALIZERS`, a number, an initialiser ``(key, shape, dtype) -> array``, or a mapping from gate
-        to one of these; ``bias_init`` may be `Chrono`.
+        to one of these; ``bias_init`` may be `Chrono`. By default recurrent kernels are orthogonal, diagonal ones
+        uniform on [0, 1).
 
     Raises:
         ValueError: Names that clash or are unknown.
@@ -225,13 +174,14 @@ def pointwise(
             keep=keep,
             write=write,
             update=update,
+            recurrence=recurrence,
         )
 
         def factory(
             hidden_size: int,
             *,
             kernel_init: InitSpec = "glorot_uniform",
-            recurrent_init: InitSpec = "orthogonal",
+            recurrent_init: InitSpec | None = None,
             bias_init: InitSpec | Chrono = "zeros",
         ) -> PointwiseCell:
             inits = gate_init(
@@ -241,6 +191,7 @@ def pointwise(
                 bias_init=bias_init,
                 keep=keep,
                 write=write,
+                recurrence=recurrence,
             )
             return PointwiseCell(declaration, check_positive("hidden_size", hidden_size), inits)
 

@@ -19,6 +19,7 @@ from recur.flow._meanfield import newman_exponents
 from recur.flow._sensitivity import parameter_sensitivity
 from recur.flow._snr import GradientSNR
 from recur.flow._snr import gradient_snr
+from recur.flow._step import jacobians
 from recur.flow._summary import Summary
 from recur.flow._summary import summarize
 
@@ -34,6 +35,7 @@ __all__ = [
     "gradient_snr",
     "input_log_norms",
     "jacobian_log_singular_values",
+    "jacobians",
     "kaplan_yorke_dimension",
     "log_condition_numbers",
     "lyapunov_spectrum",

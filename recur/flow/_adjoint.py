@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
+from recur.flow._step import adjoint_map
 from recur.flow._sweep import read_cotangent, sweep
 from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
@@ -142,22 +143,22 @@ def _adjoint(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangen
         return carry, log_norm(*adjoint)
 
     prepared = cell.prepare(params)
-    step = functools.partial(cell.advance, prepared)
-    start, _, later = sweep(cell, visited, cotangent, cell.project(prepared, xs), step, share, None)
+    pull = functools.partial(adjoint_map, cell, prepared)
+    start, _, later = sweep(cell, visited, cotangent, cell.project(prepared, xs), pull, share, None)
     return jnp.concatenate([later[::-1], log_norm(*start)[None]]), None
 
 
 def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
     prepared = cell.prepare(params)
 
-    def step(state: State, x: jax.Array) -> State:
-        return cell.advance(prepared, state, cell.project(prepared, x))
+    def pull(before: State, x: jax.Array) -> Callable[[State], State]:
+        return adjoint_map(cell, prepared, before, cell.project(prepared, x))
 
     def share(carry: None, adjoint: Scaled, before: State, x: jax.Array) -> tuple[None, jax.Array]:
-        gradient = jax.vjp(lambda x: step(before, x), x)[1](adjoint.part)
+        gradient = jax.vjp(lambda x: cell.advance(prepared, before, cell.project(prepared, x)), x)[1](adjoint.part)
         return carry, log_norm(gradient, adjoint.exponent)
 
-    _, _, norms = sweep(cell, visited, cotangent, xs, step, share, None)
+    _, _, norms = sweep(cell, visited, cotangent, xs, pull, share, None)
     return norms[::-1], None
 
 
@@ -166,16 +167,19 @@ def _parameters(
 ) -> tuple[Params, Params]:
     prepared, to_params = jax.vjp(cell.prepare, params)
 
-    def step(prepared: Any, state: State, x: jax.Array) -> State:
-        return cell.advance(prepared, state, cell.project(prepared, x))
+    def pull(before: State, x: jax.Array) -> Callable[[State], State]:
+        return adjoint_map(cell, prepared, before, cell.project(prepared, x))
 
     def share(total: Any, adjoint: Scaled, before: State, x: jax.Array) -> tuple[Any, Any]:
-        (gradient,) = to_params(*jax.vjp(lambda prepared: step(prepared, before, x), prepared)[1](adjoint.part))
+        def step(prepared: Any) -> State:
+            return cell.advance(prepared, before, cell.project(prepared, x))
+
+        (gradient,) = to_params(*jax.vjp(step, prepared)[1](adjoint.part))
         shares = jax.tree.map(lambda leaf: rescale(leaf, adjoint.exponent), gradient)
         return jax.tree.map(add, total, shares, is_leaf=_is_scaled), jax.tree.map(_norm, shares, is_leaf=_is_scaled)
 
     zero = jax.tree.map(lambda leaf: Scaled(jnp.zeros_like(leaf), jnp.zeros((), jnp.int32)), params)
-    _, total, shares = sweep(cell, visited, cotangent, xs, functools.partial(step, prepared), share, zero)
+    _, total, shares = sweep(cell, visited, cotangent, xs, pull, share, zero)
     return jax.tree.map(lambda leaf: leaf[::-1], shares), jax.tree.map(_norm, total, is_leaf=_is_scaled)
 
 

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow import _graded
+from recur.flow._step import adjoint_map
 from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
 
@@ -84,9 +85,9 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
             at = steps - 1 - lag
             before = jax.tree.map(lambda leaf: leaf[at], visited)
             here = jax.tree.map(lambda leaf: leaf[at], projected)
-            _, pullback = jax.vjp(lambda s: cell.advance(prepared, s, here), before)
+            pullback = adjoint_map(cell, prepared, before, here)
             unravel = ravel_pytree(before)[1]
-            columns = jax.vmap(lambda v: ravel_pytree(pullback(unravel(v)))[0], in_axes=1, out_axes=1)
+            columns = jax.vmap(lambda v: ravel_pytree(pullback(unravel(v))), in_axes=1, out_axes=1)
             return _graded.absorb(columns(graded.left), graded)
 
         def segment(carry: tuple, stop: jax.Array) -> tuple:

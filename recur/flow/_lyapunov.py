@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from recur._checks import check_positive
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
+from recur.flow._step import tangent_map
 from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
 
@@ -88,7 +89,7 @@ def _spectrum(
 
         def push(directions: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
             before, projected = inputs
-            _, tangent = jax.linearize(lambda s: cell.advance(prepared, s, projected), before)
+            tangent = tangent_map(cell, prepared, before, projected)
             unravel = ravel_pytree(before)[1]
             pushed = jax.vmap(lambda v: ravel_pytree(tangent(unravel(v)))[0], in_axes=1, out_axes=1)(directions)
             return pushed, None

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, rescale, times_power
+from recur.flow._step import adjoint_map
 from recur.flow._sweep import read_cotangent, sweep
 from recur.flow._trajectory import mark_not_finite, visited_states
 
@@ -115,17 +117,20 @@ def _snr(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: j
 
     prepared, to_params = jax.vjp(cell.prepare, params)
 
-    def step(prepared: Any, state: State, x: jax.Array) -> State:
-        return cell.advance(prepared, state, cell.project(prepared, x))
+    def pull(before: State, x: jax.Array) -> Callable[[State], State]:
+        return adjoint_map(cell, prepared, before, cell.project(prepared, x))
 
     def share(carry: None, adjoint: Scaled, before: State, x: jax.Array) -> tuple[None, tuple]:
-        (gradient,) = to_params(*jax.vjp(lambda prepared: step(prepared, before, x), prepared)[1](adjoint.part))
+        def step(prepared: Any) -> State:
+            return cell.advance(prepared, before, cell.project(prepared, x))
+
+        (gradient,) = to_params(*jax.vjp(step, prepared)[1](adjoint.part))
         moments = jax.tree.map(lambda leaf: _moments(leaf, adjoint.exponent, batch), gradient)
         ratios = jax.tree.map(_ratio, moments, is_leaf=_is_moments)
         return carry, (ratios, _ratio(_joined(jax.tree.leaves(moments, is_leaf=_is_moments))))
 
     def one(xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple:
-        _, _, ratios = sweep(cell, visited, cotangent, xs, functools.partial(step, prepared), share, None)
+        _, _, ratios = sweep(cell, visited, cotangent, xs, pull, share, None)
         return ratios
 
     # The sums over the batch are the same for every sequence: no batch axis comes out.

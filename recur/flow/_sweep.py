@@ -42,7 +42,7 @@ def _check_direction(cotangent: jax.Array) -> None:
 
 
 def sweep(
-    cell: Cell, visited: State, cotangent: jax.Array, inputs: Any, step: Callable, share: Callable, carry: Any
+    cell: Cell, visited: State, cotangent: jax.Array, inputs: Any, pull: Callable, share: Callable, carry: Any
 ) -> tuple[Scaled, Any, Any]:
     """Carries the adjoint of one sequence back in time and collects ``share(carry, adjoint, before, input)``.
 
@@ -51,7 +51,7 @@ def sweep(
         visited: States ``[T + 1, ...]``, the initial one first.
         cotangent: Gradient at the last output.
         inputs: What each step reads, leaves ``[T, ...]``.
-        step: ``step(state, input) -> state``.
+        pull: ``pull(before, input)(adjoint)``: the adjoint of the state before a step from that after it.
         share: Makes the next carry and a result from the adjoint of the state *after* a step.
         carry: First carry.
 
@@ -66,7 +66,7 @@ def sweep(
     def back(state: tuple[Scaled, Any], step_inputs: tuple[State, Any]) -> tuple[tuple[Scaled, Any], Any]:
         (adjoint, carry), (before, inputs) = state, step_inputs
         carry, result = share(carry, adjoint, before, inputs)
-        (earlier,) = jax.vjp(lambda s: step(s, inputs), before)[1](adjoint.part)
+        earlier = pull(before, inputs)(adjoint.part)
         return (rescale(earlier, adjoint.exponent), carry), result
 
     (adjoint, carry), results = jax.lax.scan(back, (first, carry), (before, inputs), reverse=True)

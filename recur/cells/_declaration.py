@@ -1,0 +1,89 @@
+"""What `pointwise` is told about a cell, checked."""
+
+import dataclasses
+import keyword
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from recur._types import Initializer
+
+Activation = Callable[[jax.Array], jax.Array]
+
+RECURRENCES = ("dense", "diagonal", "none")
+
+
+class Shares(NamedTuple):
+    """A split gate's two shares before any activation: `x` from the input (with the bias), `h` from the state."""
+
+    x: jax.Array
+    h: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """What `pointwise` was told: everything about a cell but its size and its initialisers."""
+
+    name: str
+    state: tuple[str, ...]
+    gates: tuple[tuple[str, Activation | None], ...]
+    split: tuple[str, ...]
+    weights: tuple[tuple[str, Initializer], ...]
+    keep: str | None
+    write: str | None
+    update: Callable[..., Mapping[str, jax.Array]]
+    recurrence: str = "dense"
+
+    def __post_init__(self) -> None:
+        """Checks the names against each other."""
+        gates, weights = self.gate_names, [name for name, _ in self.weights]
+        if not self.state or self.state[0] != "h":
+            raise ValueError(f"state: expected 'h', the output, as first field, got {self.state}")
+        if not gates:
+            raise ValueError("gates: expected at least one gate, got none")
+        for argument, names in (("state", self.state), ("gates", gates), ("weights", weights)):
+            wrong = [n for n in names if not _fits_attribute(n) or names.count(n) > 1]
+            if wrong:
+                raise ValueError(
+                    f"{argument}: expected distinct names fit for attributes, got {wrong}; "
+                    f"rename them: identifiers that are no keyword and begin without underscore"
+                )
+        for argument, names in (
+            ("split", self.split),
+            ("keep", [self.keep] if self.keep else []),
+            ("write", [self.write] if self.write else []),
+        ):
+            unknown = sorted(set(names) - set(gates))
+            if unknown:
+                raise ValueError(f"{argument}: expected gates among {list(gates)}, got {unknown}")
+        if self.recurrence not in RECURRENCES:
+            raise ValueError(f"recurrence: expected one of {RECURRENCES}, got {self.recurrence!r}")
+        if self.split and self.recurrence == "none":
+            raise ValueError(f"split: expected none without a recurrent product, got {list(self.split)}; leave it out")
+        taken = sorted({"kernel", "recurrent_kernel", "bias"} & set(weights))
+        if taken:
+            raise ValueError(f"weights: expected names that the cell does not have already, got {taken}; rename them")
+        for name, activation in self.gates:
+            if activation is not None and not callable(activation):
+                raise TypeError(f"gates[{name!r}]: expected a function or None (linear), got {activation!r}")
+            if name in self.split and activation is not None:
+                raise ValueError(
+                    f"split: expected gates declared with None, got {name!r} with an activation; "
+                    f"a split gate is handed over before any activation: apply it inside {self.name}"
+                )
+        for name, initializer in self.weights:
+            if not callable(initializer):
+                raise TypeError(
+                    f"weights[{name!r}]: expected an initialiser (key, shape, dtype) -> array such as "
+                    f"recur.cells.Constant(0.0), got {initializer!r}"
+                )
+
+    @property
+    def gate_names(self) -> tuple[str, ...]:
+        """Gate names in the order of the gate axis."""
+        return tuple(name for name, _ in self.gates)
+
+
+def _fits_attribute(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)

@@ -1,0 +1,99 @@
+"""The linear map of one step: from the cell's declaration where it is pointwise, else from JAX."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from recur._types import Array, Float, Params, State
+from recur.cells import Cell, PointwiseCell
+from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
+
+
+def jacobians(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    declared: bool = True,
+) -> Float[Array, "T n n *B"]:
+    """Returns the Jacobian of every step, ``J_t = ds_t / ds_{t-1}`` of the whole state (h and c, all layers).
+
+    Of a pointwise cell it is put together from the declaration: for fields a and b of the state, each of H units,
+
+        J_t[a, b] = diag(d a / d b) + [b is h] sum_g diag(d a / d r_g) U_g^T,   r_g = h_{t-1} U_g
+
+    which keeps the diagonal parts apart from the dense ones. Any other cell is differentiated by JAX. Row i, column j
+    is the derivative of entry i of the new state with respect to entry j of the old one; entries are the fields one
+    after the other, as `jax.flatten_util.ravel_pytree` lays them out.
+
+    Args:
+        cell: The recurrence.
+        params: Its parameters.
+        xs: Inputs.
+        initial_state: State before the first step (see `recur.unroll`).
+        declared: Whether to use the declaration of a pointwise cell; without it JAX differentiates every cell.
+
+    Returns:
+        Jacobians ``[T, n, n, *B]``, n numbers in the state. Memory T n^2: for long sequences of wide cells take
+        `adjoint_log_norms`, `lyapunov_spectrum` or `jacobian_log_singular_values`, which never form them.
+
+    Raises:
+        TypeError: As `recur.unroll`.
+        ValueError: As `recur.unroll`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, recur
+        >>> cell = recur.cells.elman(2, recurrent_init=recur.cells.Identity(0.5))
+        >>> params = cell.init(jax.random.key(0), 1)
+        >>> recur.flow.jacobians(cell, params, jnp.zeros((1, 1)))[0].tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+    """
+    visited = visited_states(cell, params, xs, initial_state)
+    xs = jnp.asarray(xs)
+    prepared = cell.prepare(params)
+
+    def one(projected: Any, visited: State) -> jax.Array:
+        def step(before: State, projected: Any) -> jax.Array:
+            flat, unravel = ravel_pytree(before)
+            push = tangent_map(cell, prepared, before, projected, declared=declared)
+            return jax.vmap(lambda v: ravel_pytree(push(unravel(v)))[0], out_axes=1)(
+                jnp.eye(flat.size, dtype=flat.dtype)
+            )
+
+        before = jax.tree.map(lambda leaf: leaf[:-1], visited)
+        return mark_not_finite(visited, jax.vmap(step)(before, projected))
+
+    return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=3)(cell.project(prepared, xs), visited)
+
+
+def tangent_map(
+    cell: Cell, prepared: Any, before: State, projected: Any, *, declared: bool = True
+) -> Callable[[State], State]:
+    """Returns ``ds -> J ds`` of the step that leaves the state `before`."""
+    if not (declared and isinstance(cell, PointwiseCell)):
+        return jax.linearize(lambda state: cell.advance(prepared, state, projected), before)[1]
+    by_gate, by_state = cell.derivatives(prepared, before, projected)
+
+    def push(tangent: State) -> State:
+        share = cell.recurrent_share(prepared, tangent[0])
+        fields = []
+        for gates, olds, old in zip(by_gate, by_state, tangent, strict=True):
+            terms = [slope * share[..., gate, :] for gate, slope in gates.items()]
+            terms += [slope * tangent[field] for field, slope in olds.items()]
+            fields.append(sum(terms[1:], terms[0]) if terms else jnp.zeros_like(old))
+        return type(tangent)(*fields)
+
+    return push
+
+
+def adjoint_map(cell: Cell, prepared: Any, before: State, projected: Any) -> Callable[[State], State]:
+    """Returns ``delta -> J^T delta`` of the step that leaves the state `before`."""
+    if not isinstance(cell, PointwiseCell):
+        pull = jax.vjp(lambda state: cell.advance(prepared, state, projected), before)[1]
+    else:
+        pull = jax.linear_transpose(tangent_map(cell, prepared, before, projected), before)
+    return lambda adjoint: pull(adjoint)[0]
