@@ -83,6 +83,27 @@ def _orthogonal(params, state, x, xp):
     return state._replace(h=xp.sign(a) * xp.maximum(xp.abs(a) + _like(params["bias"][0], a), 0))
 
 
+def _min_gru(params, state, x, xp):
+    z, n = (x @ params["kernel"][:, gate] for gate in range(2))
+    z = _sigmoid(z + _like(params["bias"][0], z), xp)
+    return state._replace(h=(1 - z) * state.h + z * (n + _like(params["bias"][1], n)))
+
+
+def _ind_rnn(params, state, x, xp):
+    from_x = x @ params["kernel"][:, 0]
+    recurrent = _like(params["recurrent_kernel"][0], state.h) * state.h
+    return state._replace(h=xp.maximum(from_x + _like(params["bias"][0], from_x) + recurrent, 0))
+
+
+def _lru(params, state, x, xp):
+    eigenvalues = xp.exp(-xp.exp(params["nu_log"]) + 1j * xp.exp(params["theta_log"]))
+    u = x @ (params["kernel"][:, 0] + 1j * params["kernel"][:, 1])
+    modes = state.x[..., 0, :] + 1j * state.x[..., 1, :]
+    modes = _like(eigenvalues, modes) * modes + _like(xp.exp(params["gamma_log"]), u) * u
+    h = (modes @ (params["readout"][0] + 1j * params["readout"][1])).real + x @ params["skip"]
+    return state._replace(h=h, x=xp.stack([modes.real, modes.imag], axis=-2))
+
+
 EQUATIONS = {
     "antisymmetric": _antisymmetric,
     "elman": _elman(lambda a, xp: xp.tanh(a)),
@@ -90,7 +111,10 @@ EQUATIONS = {
     "elman_identity": _elman(lambda a, xp: a),
     "gru": _gru_reset_after,
     "gru_reset_before": _gru_reset_before,
+    "ind_rnn": _ind_rnn,
+    "lru": _lru,
     "lstm": _lstm,
+    "min_gru": _min_gru,
     "orthogonal": _orthogonal,
 }
 """``step(params, state, x, xp) -> state`` by the cell's name in `recur.cells.CELLS`."""
@@ -119,7 +143,9 @@ def loop(step, params, xs, initial_state, *, mask=None, reset=None, reset_state=
     restart = initial_state if reset_state is None else reset_state
 
     def where(flags, yes, no):
-        return jax.tree.map(lambda a, b: xp.where(flags[..., None], a, b), yes, no)
+        return jax.tree.map(
+            lambda a, b: xp.where(flags.reshape(*flags.shape, *(1,) * (a.ndim - flags.ndim)), a, b), yes, no
+        )
 
     state, length = initial_state, xs.shape[0]
     states, outputs = [None] * length, [None] * length

@@ -32,10 +32,12 @@ VARIANTS = {
     "long": (64, (2,), {"reverse": True}),
 }
 
-# Auto hands the work to another engine of the table: its values are compared, its gradients are that engine's.
+# Auto hands the work to another engine of the table, which one test holds it to: all else is that engine's.
 EXACT = [name for name in ENGINES if name != "auto"]
 
-cells_and_engines = pytest.mark.parametrize(("cell", "engine"), [(c, e) for c in TABLE for e in ENGINES])
+# A field that no step reads has no gradient.
+UNREAD = {"lru": ("h",)}
+
 cells_and_exact_engines = pytest.mark.parametrize(("cell", "engine"), [(c, e) for c in TABLE for e in EXACT])
 
 
@@ -67,7 +69,7 @@ def test_named_equations_are_of_cells_that_exist():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@cells_and_engines
+@cells_and_exact_engines
 def test_values(cell, engine, variant):
     length, batch_shape, options = VARIANTS[variant]
     problem = random_problem(TABLE[cell], length, batch_shape, **options)
@@ -141,7 +143,8 @@ def test_gradients_equal_those_of_the_loop(cell, engine, variant, x64):
 
     actual = jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(*differentiable(problem))
     assert_close(actual, (value, gradients))
-    everywhere = jax.tree.leaves((gradients[0], gradients[2]))
+    read = {field: g for field, g in gradients[2]._asdict().items() if field not in UNREAD.get(cell, ())}
+    everywhere = jax.tree.leaves((gradients[0], read))
     assert all(np.abs(leaf).max() > 1e-3 for leaf in everywhere), "a gradient that is zero would prove nothing"
 
 

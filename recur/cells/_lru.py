@@ -54,6 +54,8 @@ class LRU(Cell):
 
     def prepare(self, params: Params) -> dict[str, jax.Array]:
         """Returns the parameters with the eigenvalues ``[2, N]`` worked out and gamma multiplied into the kernel."""
+        # Exponentials of half precision would lose more digits than the parameters have.
+        params = {name: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for name, leaf in params.items()}
         nu, theta, gamma = (jnp.exp(params[name]) for name in ("nu_log", "theta_log", "gamma_log"))
         radius = jnp.exp(-nu)
         return {
