@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from recur._checks import check_key, check_positive
 from recur._types import Array, Float, Key
+from recur.tasks._marks import any_pair, read
 
 
 def multiplication(
@@ -50,13 +51,8 @@ def multiplication(
         raise ValueError(f"length: expected at least 2 steps, since two of them are marked, got {length}")
     value_key, mark_key = jax.random.split(key)
     values = jax.random.uniform(value_key, (count, length), dtype)
-    # A step, and a gap that is never 0 around a circle: the pair (first, second) is uniform over all pairs.
-    drawn = jax.random.randint(mark_key, (count, 2), jnp.array([[0, 1]]), length)
-    first, second = drawn[:, :1], drawn.sum(axis=1, keepdims=True) % length
-    steps = jnp.arange(length)[None]
-    marks = ((steps == first) | (steps == second)).astype(dtype)
-    product = jnp.take_along_axis(values, first, axis=1) * jnp.take_along_axis(values, second, axis=1)
-    return jnp.stack([values, marks], axis=-1), product
+    x, marked = read(values, any_pair(mark_key, count, length, length))
+    return x, marked.prod(axis=1, keepdims=True)
 
 
 def multiplication_floor() -> float:
