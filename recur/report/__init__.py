@@ -1,5 +1,6 @@
 """Records (JSON lines) to plots, tables and one self-contained HTML page; knows nothing of jax."""
 
+from recur.report._compare import compare_pages as compare_pages
 from recur.report._files import write_text as write_text
 from recur.report._gradients import gradient_page as gradient_page
 from recur.report._losses import loss_curves as loss_curves
@@ -19,6 +20,7 @@ from recur.report._tables import markdown_table as markdown_table
 __all__ = [
     "Page",
     "append_jsonl",
+    "compare_pages",
     "gradient_page",
     "html_table",
     "lag_curves",

@@ -1,10 +1,10 @@
 """The figures of the gradient-norm report."""
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from recur.report._gradient_records import Record, group_by_name
+from recur.report._plot_figures import Drawn, slug
 from recur.report._plots import lag_curves, parameter_norms
 from recur.report._series import name_of
 from recur.report._svg import to_svg
@@ -16,18 +16,15 @@ _ADJOINT = (
 _INPUT = (
     "At the input: how strongly the loss at the end depends on what came in k steps earlier, through the input weights."
 )
+_TOTAL = (
+    "The norm over all parameters. This plot alone misleads: it mixes all lags. The parameter gradient is a sum over "
+    "every step back, and recent steps dominate it, so it can stay flat with the length of the sequence while long "
+    "lags vanish. Read it beside the lag curves."
+)
 # Shortest sequence first: the line of a long one stays visible on top of the short ones that it covers.
 _THICK_TO_THIN = ({"linewidth": 7, "alpha": 0.3}, {"linewidth": 3.5, "alpha": 0.5}, {"linewidth": 1.2})
 
 Styles = Mapping[str, Mapping[str, Any]]
-
-
-class Drawn(NamedTuple):
-    """A figure of the report."""
-
-    file: str
-    svg: str
-    caption: str
 
 
 def lag_figures(
@@ -53,7 +50,7 @@ def lag_figures(
             figure = lag_curves(longest, closed_forms=forms, styles=[styles[name] for name in groups])
             if forms:
                 caption += " Dashed: closed forms."
-            drawn.append(Drawn(f"lag_{quantity}.svg", to_svg(figure), caption))
+            drawn.append(Drawn(f"lag_{quantity}", f"lag_{quantity}.svg", to_svg(figure), caption))
     return drawn
 
 
@@ -75,17 +72,22 @@ def length_figures(curves: Sequence[Record], fields: Sequence[str], styles: Styl
             widths = [_THICK_TO_THIN[max(-len(group) + index, -3)] for index in range(len(group))]
             lines = [styles[name] | {"linestyle": "solid"} | width for width in widths]
             figure = lag_curves(group, title=f"{name}: gradient at the state", x_scale="log", styles=lines)
-            drawn.append(Drawn(f"lag_adjoint_{_slug(name, groups)}.svg", to_svg(figure), f"{name}, by length."))
+            drawn.append(
+                Drawn("lengths", f"lag_adjoint_{slug(name, groups)}.svg", to_svg(figure), f"{name}, by length.")
+            )
     return drawn
 
 
-def parameter_figures(norms: Sequence[Record], fields: Sequence[str], styles: Styles) -> list[Drawn]:
+def parameter_figures(
+    norms: Sequence[Record], fields: Sequence[str], styles: Styles, hidden: Sequence[str]
+) -> list[Drawn]:
     """Draws parameter gradients by length: all cells over the whole gradient, then each cell by its tensors.
 
     Args:
         norms: records of kind "parameter_norm".
         fields: the fields that make up a cell's name.
         styles: name to keyword arguments of its line.
+        hidden: sentences that say what the norm over all parameters hides.
 
     Returns:
         The figures; none without records.
@@ -93,17 +95,10 @@ def parameter_figures(norms: Sequence[Record], fields: Sequence[str], styles: St
     drawn = []
     if totals := [record for record in norms if record["tensor"] == "all"]:
         figure = parameter_norms(totals, styles=[styles[name_of(record, fields)] for record in totals])
-        drawn.append(Drawn("parameter_norms.svg", to_svg(figure), "The norm over all parameters, one line a cell."))
+        drawn.append(Drawn("parameter_norms", "parameter_norms.svg", to_svg(figure), _TOTAL, hidden))
     groups = group_by_name((r for r in norms if r["tensor"] != "all"), fields)
     for name, group in groups.items():
         figure = parameter_norms(group, title=f"{name}: gradient by parameter")
         caption = f"{name}, tensor by tensor; a colour is a tensor here."
-        drawn.append(Drawn(f"parameter_norms_{_slug(name, groups)}.svg", to_svg(figure), caption))
+        drawn.append(Drawn("tensors", f"parameter_norms_{slug(name, groups)}.svg", to_svg(figure), caption))
     return drawn
-
-
-def _slug(name: str, names: Sequence[str]) -> str:
-    """Makes a file name of a cell's name; its place among the names keeps look-alikes apart."""
-    plain = [re.sub(r"[^a-z0-9]+", "_", other.lower()).strip("_") for other in names]
-    index = list(names).index(name)
-    return plain[index] if plain[index] and plain.count(plain[index]) == 1 else f"{plain[index]}_{index + 1}".strip("_")

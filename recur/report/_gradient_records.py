@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from recur.report._series import name_of
+from recur.report._record_checks import is_unknown, problem_of
+from recur.report._series import clean, name_of
 
 Record = Mapping[str, Any]
 
@@ -14,9 +15,19 @@ _NEEDED = {
     "summary": ("cell", "length", "verdict"),
     "closed_form": ("label", "lag_steps", "ln_norm"),
     "run": (),
+    "series": ("plot", "label", "x", "median"),
+    "matrix": ("plot", "label", "x", "y", "values"),
+    "points": ("plot", "label", "x", "y", "names"),
+    "number": ("plot", "name", "value"),
+    "skipped": ("plot", "cell", "reason"),
+    "literature": ("source", "task", "cell", "metric", "published", "budget"),
+    "check": ("group", "name", "expected", "measured", "tolerance", "passed"),
+    "done": (),
 }
-_MEASURED = ("lag_curve", "parameter_norm", "summary")
-_RESULTS = ("ln_", "lag_steps", "rate_", "half_life_", "horizon_", "verdict")
+_MEASURED = ("lag_curve", "parameter_norm", "summary", "series", "matrix", "points")
+_SHOWN = ("lag_curve", "parameter_norm", "summary", "series", "matrix", "points", "literature", "check")
+_RESULTS = ("ln_", "lag_steps", "rate_", "half_life_", "horizon_", "verdict", "lyapunov_", "condition_")
+_LISTS = ("x", "y", "median", "p10", "p90", "values", "names")
 
 
 def by_kind(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -30,7 +41,7 @@ def by_kind(records: Iterable[Record]) -> dict[str, list[Record]]:
 
     Raises:
         ValueError: a record lacks a field, its lists differ in length, it measures what another one did, or there is
-            no lag curve or no summary.
+            nothing to show.
     """
     kinds: dict[str, list[Record]] = {kind: [] for kind in _NEEDED}
     seen: dict[str, int] = {}
@@ -42,14 +53,17 @@ def by_kind(records: Iterable[Record]) -> dict[str, list[Record]]:
             sizes = {key: len(value) for key, value in record.items() if isinstance(value, list)}
             if len(set(sizes.values())) != 1 or 0 in sizes.values():
                 raise ValueError(f"record {number}: expected lists of one length, got {sizes}; write a value a lag")
-        if kind in _MEASURED:
-            identity = repr(sorted(item for item in record.items() if not item[0].startswith(_RESULTS)))
+        if problem := problem_of(record):
+            raise ValueError(f"record {number}: {problem}")
+        # A theory may be told by several parts of a benchmark; it is drawn once.
+        if kind in _MEASURED and not record.get("reference"):
+            told = (item for item in record.items() if not item[0].startswith(_RESULTS) and item[0] not in _LISTS)
+            identity = repr(sorted(told))
             if (first := seen.setdefault(identity, number)) != number:
                 raise ValueError(f"record {number}: measures the same as record {first}; keep one run a file")
         kinds.setdefault(kind, []).append(record)
-    for kind in ("summary", "lag_curve"):
-        if not kinds[kind]:
-            raise ValueError(f"records: expected some of kind {kind!r}, got none; is this a gradient-norm run?")
+    if not any(kinds[kind] for kind in _SHOWN):
+        raise ValueError(f"records: expected some of kinds {', '.join(_SHOWN)}, got none; is this a gradient-norm run?")
     return kinds
 
 
@@ -114,15 +128,42 @@ def run_facts(kinds: Mapping[str, Sequence[Record]]) -> dict[str, list[dict[str,
     """
     facts: dict[str, list[dict[str, Any]]] = {}
     for number, run in enumerate(kinds["run"], start=1):
-        suffix = f" {number}" if len(kinds["run"]) > 1 else ""
-        plain = {key: value for key, value in run.items() if key not in ("kind", "config", "versions")}
+        suffix = f" {run.get('run', number)}" if len(kinds["run"]) > 1 else ""
+        plain = {key: value for key, value in run.items() if key not in ("kind", "run", "config", "versions")}
         facts[f"Run{suffix}"] = _pairs(plain)
         facts[f"Settings{suffix}"] = _pairs(run.get("config") or {})
         facts[f"Versions{suffix}"] = _pairs(run.get("versions") or {})
-    others = {f"{kind} (not shown)": len(found) for kind, found in kinds.items() if kind not in _NEEDED}
-    counts = {kind: len(kinds[kind]) for kind in _NEEDED if kinds[kind]}
-    facts["Records"] = [{"kind": kind, "count": count} for kind, count in (counts | others).items()]
+    counts: dict[str, int] = {}
+    for record in (record for found in kinds.values() for record in found if record["kind"] != "done"):
+        kind = clean(record["kind"])
+        if is_unknown(record):
+            kind += f" of plot {clean(record['plot'])} (not shown)"
+        elif kind not in _NEEDED:
+            kind += " (not shown)"
+        counts[kind] = counts.get(kind, 0) + 1
+    facts["Records"] = [{"kind": kind, "count": count} for kind, count in counts.items()]
     return {caption: rows for caption, rows in facts.items() if rows}
+
+
+def series_rows(record: Record) -> list[dict[str, Any]]:
+    """Makes one row of each point of a series, a scatter or a heatmap, for a CSV file.
+
+    Args:
+        record: a record of kind "series", "points" or "matrix".
+
+    Returns:
+        Rows: everything the record says of itself, and the values at one point.
+    """
+    if record["kind"] == "points":
+        record = {("name" if key == "names" else key): value for key, value in record.items()}
+    if record["kind"] != "matrix":
+        return lag_rows(record)
+    common = {key: value for key, value in record.items() if key not in ("kind", "x", "y", "values")}
+    return [
+        common | {"x": x, "y": y, "value": value}
+        for y, row in zip(record["y"], record["values"], strict=True)
+        for x, value in zip(record["x"], row, strict=True)
+    ]
 
 
 def _pairs(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from recur.report._axes import linear_axis
 from recur.report._decades import decade_axis
 from recur.report._series import clean, draw_curve
 from recur.report._style import drawing, finish, line_styles, new_figure, reference_style
@@ -63,7 +64,7 @@ def loss_curves(
         if y_scale == "log":
             decade_axis(axes, values)
         else:
-            _linear_axis(axes, values)
+            linear_axis(axes, values)
         styles = line_styles(curves)
         for label, (steps, middle, low, high) in curves.items():
             draw_curve(axes, steps, middle, (low, high), label=label, style=styles[label], x_word=x_label)
@@ -90,11 +91,3 @@ def _logarithms(label: str, curve: np.ndarray) -> np.ndarray:
         raise ValueError(f"histories[{label!r}]: no log axis holds {curve[2].min()}; choose y_scale='linear'")
     with np.errstate(divide="ignore"):
         return np.concatenate([curve[:1], np.log10(curve[1:])])
-
-
-def _linear_axis(axes, values: np.ndarray) -> None:
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    spare = 0.04 * (high - low) or 0.5
-    axes.set_ylim(low - spare, high + spare)
-    axes.ticklabel_format(axis="y", useOffset=False)

@@ -33,6 +33,8 @@ figure { margin: 0; max-width: 38rem; break-inside: avoid; }
 figure svg { display: block; width: 100%; height: auto; }
 figcaption, .caption { color: var(--soft); font-size: 0.9rem; }
 figcaption { margin-top: 0.4rem; }
+figcaption p { margin: 0; }
+figcaption ul { margin: 0.4rem 0 0; color: var(--ink); }
 .caption { margin: 1.2rem 0 0.4rem; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
 table { border-collapse: collapse; width: max-content; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
@@ -106,14 +108,18 @@ class Page:
         """
         self._add("<ul>\n" + "\n".join(f"<li>{html.escape(text)}</li>" for text in texts) + "\n</ul>")
 
-    def figure(self, svg: str, caption: str = "") -> None:
+    def figure(self, svg: str, caption: str = "", notes: Sequence[str] = ()) -> None:
         """Adds a figure; figures that follow one another stand side by side where the page is wide enough.
 
         Args:
             svg: what `to_svg` gives. It is put in as it is.
             caption: plain words below it.
+            notes: sentences below the caption, one entry each.
         """
-        below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+        below = f"<p>{html.escape(caption)}</p>" if caption else ""
+        if notes:
+            below += f"<ul>{''.join(f'<li>{html.escape(note)}</li>' for note in notes)}</ul>"
+        below = below and f"<figcaption>{below}</figcaption>"
         self._figures.append(f"<figure>{svg}{below}</figure>")
 
     def table(self, rows: Sequence[Mapping[str, Any]], caption: str = "") -> None:

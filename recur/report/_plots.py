@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from recur.report._axes import decade_ticks, log_axis
 from recur.report._decades import decade_axis
 from recur.report._series import clean, describe, draw_curve
 from recur.report._style import INK, drawing, finish, line_styles, new_figure, reference_style
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LN10 = math.log(10.0)
@@ -75,7 +75,7 @@ def lag_curves(
             draw_curve(axes, lags, values, None, label=label, style=style, x_word="lag")
         axes.set_ylabel(y_label)
         if x_scale == "log":
-            _log_x(axes, _decade_ticks(1, longest))
+            log_axis(axes, decade_ticks(1, longest))
             axes.set_xlim(1, max(longest, 2))
             axes.set_xlabel("lag k in steps (log axis, from lag 1)")
         else:
@@ -126,7 +126,7 @@ def parameter_norms(
                 # A band over one point has no width.
                 axes.vlines(lengths, *np.clip([low, high], *axes.get_ylim()), color=style["color"], alpha=0.4)
         lengths = sorted({record["length"] for record in records})
-        _log_x(axes, lengths if len(lengths) <= 9 else _decade_ticks(lengths[0], lengths[-1]))
+        log_axis(axes, lengths if len(lengths) <= 9 else decade_ticks(lengths[0], lengths[-1]))
         axes.set_xlim(lengths[0] / 1.15, lengths[-1] * 1.15)
         axes.set_xlabel("sequence length T in steps")
         axes.set_ylabel("gradient norm ‖dL(T) / dθ‖")
@@ -143,13 +143,3 @@ def _visible(record: Mapping[str, Any], keys: Sequence[str], x_scale: str, longe
     lags = np.asarray(record["lag_steps"])
     keep = (lags >= (1 if x_scale == "log" else 0)) & (lags <= longest)
     return lags[keep], np.stack([_log10(record[key])[keep] for key in keys])
-
-
-def _decade_ticks(first: float, last: float) -> list[float]:
-    return [10.0**power for power in range(math.floor(math.log10(first)), math.floor(math.log10(max(last, 1))) + 1)]
-
-
-def _log_x(axes: "Axes", ticks: Sequence[float]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    axes.set_xticks([], minor=True)

@@ -20,7 +20,13 @@ _WORDS = {
     "initializer": "{} initialiser",
     "gain": "gain {}",
     "input": "{} input",
+    "task": "{}",
+    "state": "{}",
+    "budget": "{}",
+    "run": "{}",
 }
+FIELDS = tuple(_WORDS)
+_STATES = {"init": "at initialisation", "trained": "after training"}
 
 # What a value that no axis can show is called, and the marker at the last point before it.
 _ENDS = (
@@ -30,17 +36,18 @@ _ENDS = (
 )
 
 
-def clean(text: Any) -> str:
+def clean(text: Any, most: int = 60) -> str:
     """Makes one printable line of a label that comes from data.
 
     Args:
         text: any value.
+        most: characters that are kept.
 
     Returns:
-        Its text, runs of white space and control characters as one space, over 60 characters cut with an ellipsis.
+        Its text, runs of white space and control characters as one space, cut with an ellipsis where it is too long.
     """
     line = " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
-    return line if len(line) <= 60 else line[:59] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def differing(records: Sequence[Mapping[str, Any]], leave_out: Sequence[str] = ()) -> tuple[str, ...]:
@@ -157,4 +164,6 @@ def _tell(field: str, record: Mapping[str, Any]) -> str:
         return "1 seed"
     if field == "tensor" and value == "all":
         return "all parameters"
+    if field == "state":
+        return _STATES.get(value, clean(value))
     return _WORDS[field].format(f"{value:g}" if isinstance(value, float) else clean(value))

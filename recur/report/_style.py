@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLORS = ("#1f78c8", "#d55e00", "#00966c", "#b0589c", "#94801a", "#d8484f", "#7a7a86")
 
 # Colours come round after seven curves; the dashes then keep the curves apart. Plain dashes belong to closed forms.
-_DASHES = ("solid", (0, (7, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)), (0, (7, 1.5, 1.5, 1.5, 1.5, 1.5)))
+DASHES = ("solid", (0, (7, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)), (0, (7, 1.5, 1.5, 1.5, 1.5, 1.5)))
 
 # Closed forms, floors and other references are dashed lines in the colour of the text.
 _REFERENCE_DASHES = ((0, (5, 3)), (0, (2, 2)), (0, (9, 3)))
@@ -95,13 +95,20 @@ def line_styles(labels: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     Returns:
         Label to keyword arguments of a matplotlib line. Apart for the first 28 labels.
     """
-    return {
-        label: {
-            "color": COLORS[index % len(COLORS)],
-            "linestyle": _DASHES[index // len(COLORS) % len(_DASHES)],
-        }
-        for index, label in enumerate(dict.fromkeys(labels))
-    }
+    return {label: line_style(index) for index, label in enumerate(dict.fromkeys(labels))}
+
+
+def line_style(hue: int, dash: int = 0) -> Mapping[str, Any]:
+    """Gives a line by number.
+
+    Args:
+        hue: the how-manieth colour; after the last one colours come round with other dashes.
+        dash: the how-manieth dash.
+
+    Returns:
+        Keyword arguments of a matplotlib line.
+    """
+    return {"color": COLORS[hue % len(COLORS)], "linestyle": DASHES[(dash + hue // len(COLORS)) % len(DASHES)]}
 
 
 def reference_style(index: int) -> Mapping[str, Any]:
@@ -123,10 +130,11 @@ def finish(figure: "Figure") -> None:
         figure: one made by `new_figure`, with everything drawn.
     """
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    columns = max(1, min(len(labels), 58 // (max(map(len, labels)) + 6)))
-    rows = math.ceil(len(labels) / columns)
-    figure.set_figheight(3.4 + 0.19 * rows)
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, borderaxespad=0.2)
+    if labels:
+        columns = max(1, min(len(labels), 58 // (max(map(len, labels)) + 6)))
+        rows = math.ceil(len(labels) / columns)
+        figure.set_figheight(3.4 + 0.19 * rows)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, borderaxespad=0.2)
     figure.get_layout_engine().execute(figure)
     box = figure.axes[0].get_position()
     # The title is the only text of the figure itself.

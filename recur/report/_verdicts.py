@@ -10,6 +10,8 @@ from recur.report._tables import show
 
 Record = Mapping[str, Any]
 
+_ALWAYS = ("half-life (steps)", "steps until 1/1000", "steps until 1/1,000,000", "rate (nats a step)")
+
 
 def sentence(name: str, summary: Record) -> str:
     """Says in one sentence what a summary found.
@@ -36,8 +38,9 @@ def verdict_rows(summaries: Sequence[Record], fields: Sequence[str]) -> list[dic
     Returns:
         One row a record, for `html_table` and `markdown_table`: medians with 10th and 90th percentile. A half-life
         stands only where something halves; a horizon that the sequence does not end is shown as at least its length.
+        The largest Lyapunov exponent and the growth of the condition number stand where they were measured.
     """
-    return [
+    rows = [
         {
             "cell": name_of(summary, fields),
             "length": summary["length"],
@@ -45,10 +48,14 @@ def verdict_rows(summaries: Sequence[Record], fields: Sequence[str]) -> list[dic
             "half-life (steps)": _half_life(summary),
             "steps until 1/1000": _horizon(summary, "horizon_1e-3_steps"),
             "steps until 1/1,000,000": _horizon(summary, "horizon_1e-6_steps"),
+            "λ₁ (nats a step)": summary.get("lyapunov_nats_per_step"),
+            "ln κ (nats a step)": summary.get("condition_slope_nats_per_step"),
             "verdict": clean(summary["verdict"]),
         }
         for summary in summaries
     ]
+    measured = {name for row in rows for name, value in row.items() if value is not None}
+    return [{name: value for name, value in row.items() if name in measured or name in _ALWAYS} for row in rows]
 
 
 def masking_sentence(name: str, norms: Sequence[Record], curve: Record) -> str | None:

@@ -1,0 +1,116 @@
+"""Plain sentences beside the plots of training and tasks: what their numbers say and what that means."""
+
+import math
+
+import numpy as np
+
+from recur.report._plot_data import PlotData, Record
+from recur.report._words import brief, horizon, pairs, reach, show, spearman, steps, told
+
+CORRELATION = "spearman"
+
+
+def trained_lag(data: PlotData) -> list[str]:
+    """Says whose horizon grew in training."""
+    sentences, grew = [], {True: [], False: []}
+    for name, before, after in pairs(data.lines):
+        found = [horizon(line.x, line.y) for line in (before, after)]
+        grew[found[1][0] > found[0][0] or (found[1][1] and not found[0][1])].append(name)
+        sentences.append(
+            f"{name}: a thousandth of the gradient reached {reach(found[0])} back at initialisation, {reach(found[1])} "
+            "after training"
+        )
+    if sentences:
+        longer, shorter = (", ".join(dict.fromkeys(names)) or "none" for names in (grew[True], grew[False]))
+        sentences.append(f"Lengthened their horizon: {longer}. Did not: {shorter}")
+        return sentences
+    return [f"{line.label}: a thousandth reaches {reach(horizon(line.x, line.y))} back" for line in data.lines]
+
+
+def training_heatmap(data: PlotData) -> list[str]:
+    """Says how the horizon moved from the first to the last recorded step."""
+    sentences = []
+    for record in data.matrices:
+        lags, values = np.asarray(record["y"], np.float64), np.asarray(record["values"], np.float64)
+        first, last = (reach(horizon(lags, values[:, column])) for column in (0, -1))
+        sentences.append(
+            f"{record['label']}: a thousandth reaches {first} back at training step {brief(record['x'][0])}, "
+            f"{last} at step {brief(record['x'][-1])}"
+        )
+    return sentences
+
+
+def gate_statistics(data: PlotData) -> list[str]:
+    """Says where each line began and ended."""
+    return [
+        f"{line.label}: {brief(line.y[0])} at step {brief(line.x[0])}, {brief(line.y[-1])} at step {brief(line.x[-1])}"
+        for line in data.lines
+    ]
+
+
+def task_success(data: PlotData) -> list[str]:
+    """Says the longest length that at least half of the seeds solved."""
+    sentences = []
+    for line in data.lines:
+        solved = np.flatnonzero(line.y >= 0.5)
+        if not solved.size:
+            sentences.append(
+                f"{line.label}: no length solved by half of the seeds (best share {brief(np.nanmax(line.y))})"
+                if np.isfinite(line.y).any()
+                else f"{line.label}: nothing measured"
+            )
+            continue
+        longest = int(solved[-1])
+        seeds = line.record.get("seeds")
+        text = f"{line.label}: half of the seeds or more solve T = {brief(line.x[longest])}"
+        if isinstance(seeds, int):
+            text += f" ({round(float(line.y[longest]) * seeds)} of {seeds})"
+        if longest + 1 < line.x.size:
+            text += f", {brief(100 * float(line.y[longest + 1]))} % T = {brief(line.x[longest + 1])}"
+        sentences.append(text)
+    return sentences
+
+
+def horizon_solved(data: PlotData) -> list[str]:
+    """Says how far the horizon at initialisation foretells what is solved."""
+    sentences = []
+    recorded = [number for number in data.numbers if str(number["name"]).startswith(CORRELATION)]
+    if recorded:
+        sentences += [f"{text} ({meaning(_middle(number))})" for number in recorded for text in told([number])]
+    else:
+        for record in data.points:
+            value = spearman(record["x"], record["y"])
+            text = "undefined, for one of the two does not vary" if math.isnan(value) else brief(value)
+            sentences.append(
+                f"{record['label']}: rank correlation {text} over {len(record['x'])} points ({meaning(value)})"
+            )
+    for record in data.points:
+        best = int(np.argmax(record["y"]))
+        sentences.append(
+            f"{record['label']}: longest T solved is {brief(record['y'][best])}, by {show(record['names'][best])} "
+            f"with a horizon of {steps(record['x'][best])} at initialisation"
+        )
+    return sentences
+
+
+def meaning(correlation: float) -> str:
+    """Puts a rank correlation in words.
+
+    Args:
+        correlation: from -1 to 1.
+
+    Returns:
+        What it says of the horizon.
+    """
+    if math.isnan(correlation):
+        return "says nothing"
+    if correlation >= 0.7:
+        return "the longer the horizon, the longer the problems solved"
+    if correlation >= 0.3:
+        return "the horizon foretells part of it"
+    return "the horizon does not foretell it" if correlation > -0.3 else "the opposite of what the horizon foretells"
+
+
+def _middle(number: Record) -> float:
+    value = number["value"]
+    return float(value["median"] if isinstance(value, dict) else value)
