@@ -87,7 +87,7 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
             here = jax.tree.map(lambda leaf: leaf[at], projected)
             pullback = adjoint_map(cell, prepared, before, here)
             unravel = ravel_pytree(before)[1]
-            columns = jax.vmap(lambda v: ravel_pytree(pullback(unravel(v))), in_axes=1, out_axes=1)
+            columns = jax.vmap(lambda v: ravel_pytree(pullback(unravel(v)))[0], in_axes=1, out_axes=1)
             return _graded.absorb(columns(graded.left), graded)
 
         def segment(carry: tuple, stop: jax.Array) -> tuple:
