@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from recur import cells
 
-INITIALIZERS = ("orthogonal", "identity", "gaussian", "glorot_uniform", "chrono")
+INITIALIZERS = ("own", "orthogonal", "identity", "gaussian", "glorot_uniform", "chrono")
 
 
 def cell_factory(name: str) -> Callable[..., cells.Cell]:
@@ -36,8 +36,9 @@ def make_cell(name: str, hidden_size: int, initializer: str, gain: float, max_st
     Args:
         name: See `cell_factory`.
         hidden_size: Units H.
-        initializer: One of `INITIALIZERS`; chrono is orthogonal kernels with chrono biases.
-        gain: Factor of the recurrent kernels; 1 for glorot_uniform.
+        initializer: One of `INITIALIZERS`; own leaves the cell as its factory makes it, chrono is orthogonal kernels
+            with chrono biases.
+        gain: Factor of the recurrent kernels; 1 for own and glorot_uniform.
         max_steps: T_max of chrono.
 
     Raises:
@@ -46,11 +47,11 @@ def make_cell(name: str, hidden_size: int, initializer: str, gain: float, max_st
     factory, options = cell_factory(name), {}
     if initializer not in INITIALIZERS:
         raise ValueError(f"initializer: expected one of {INITIALIZERS}, got {initializer!r}")
+    if initializer in ("own", "glorot_uniform") and gain != 1.0:
+        raise ValueError(f"gain: expected 1 with --initializer={initializer}, got {gain}; use orthogonal or gaussian")
     if initializer == "glorot_uniform":
-        if gain != 1.0:
-            raise ValueError(f"gain: expected 1 with --initializer=glorot_uniform, got {gain}; use gaussian")
         options["recurrent_init"] = "glorot_uniform"
-    else:
+    elif initializer != "own":
         kinds = {"identity": cells.Identity, "gaussian": cells.Gaussian}
         options["recurrent_init"] = kinds.get(initializer, cells.Orthogonal)(gain)
     if initializer == "chrono":

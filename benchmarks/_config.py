@@ -19,7 +19,7 @@ class Preset(NamedTuple):
 PRESETS = {
     "tiny": Preset(("elman", "lstm"), 4, (8, 16), 2),
     "quick": Preset(("elman", "gru", "lstm"), 64, (16, 64, 256, 1024, 4096), 10),
-    "standard": Preset(tuple(cells.CELLS), 64, (16, 64, 256, 1024, 4096), 16),
+    "standard": Preset(tuple(cells.CELLS), 64, (16, 64, 256, 1024, 4096), 20),
     "full": Preset(tuple(cells.CELLS), 128, (16, 64, 256, 1024, 4096, 16384), 30),
 }
 """``tiny`` shows within a minute whether a cell of one's own takes part everywhere; its numbers mean nothing."""
@@ -35,7 +35,7 @@ class Config:
         lengths: Sequence lengths, in steps.
         seeds: Independent draws of parameters and data.
         seed: Seed of all random draws.
-        initializer: How recurrent kernels are drawn.
+        initializer: How recurrent kernels are drawn: own as the cell's factory says.
         gain: Factor of the recurrent kernels.
         input: What the cells read.
         data: File to read.
@@ -49,7 +49,7 @@ class Config:
     lengths: tuple[int, ...] = PRESETS["quick"].lengths
     seeds: int = PRESETS["quick"].seeds
     seed: int = 0
-    initializer: str = "orthogonal"
+    initializer: str = "own"
     gain: float = 1.0
     input: str = "text"
     data: str | None = None

@@ -91,10 +91,11 @@ def quantiles(curves: np.ndarray) -> np.ndarray:
     """10 %, 50 % and 90 % over the last axis (seeds): ``[3, ...]``.
 
     Quantiles of the logarithm are logarithms of quantiles; a mean of norms would show the largest seed alone. Where a
-    norm is exactly zero there is nothing to interpolate between -inf and a number, so the lower one is taken.
+    norm is exactly zero there is nothing to interpolate between -inf and a number, so the lower one is taken; so too
+    where a number of steps is inf.
     """
     levels = (0.1, 0.5, 0.9)
-    if np.isneginf(curves).any():
+    if np.isinf(curves).any():
         return np.quantile(curves, levels, axis=-1, method="lower")
     return np.quantile(curves, levels, axis=-1)
 

@@ -34,7 +34,9 @@ HIDDEN_SIZE = flags.DEFINE_integer("hidden_size", None, "Units of each cell.", l
 LENGTHS = flags.DEFINE_list("lengths", None, "Sequence lengths, in steps.")
 SEEDS = flags.DEFINE_integer("seeds", None, "Independent draws of parameters and data; below 10 the band means little.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.")
-INITIALIZER = flags.DEFINE_enum("initializer", "orthogonal", _cells.INITIALIZERS, "How recurrent kernels are drawn.")
+INITIALIZER = flags.DEFINE_enum(
+    "initializer", "own", _cells.INITIALIZERS, "How recurrent kernels are drawn: by default as each cell's own."
+)
 GAIN = flags.DEFINE_float("gain", 1.0, "Factor of the recurrent kernels.")
 INPUT = flags.DEFINE_enum("input", "text", _inputs.INPUTS, "What the cells read.")
 DATA = flags.DEFINE_string("data", None, "File to read for --input=text (UTF-8) or --input=series (CSV).")

@@ -2,11 +2,34 @@
 
 from collections.abc import Callable
 
-from benchmarks.parts import _lag_curves
+from benchmarks.parts import (
+    _condition,
+    _forget_bias,
+    _gain,
+    _initializers,
+    _lag_curves,
+    _lag_shares,
+    _lyapunov,
+    _memory_curse,
+    _precision,
+    _selfcheck,
+    _snr,
+)
 from benchmarks.parts._setup import Job as Job
 from benchmarks.parts._setup import Setup as Setup
 
 PARTS: dict[str, Callable[[Setup], list[Job]]] = {
     "lag_curves": _lag_curves.jobs,
+    "initializers": _initializers.jobs,
+    "lag_shares": _lag_shares.jobs,
+    "lyapunov_spectrum": _lyapunov.jobs,
+    "gain": _gain.jobs,
+    "condition_number": _condition.condition_jobs,
+    "singular_values": _condition.histogram_jobs,
+    "forget_bias": _forget_bias.jobs,
+    "gradient_snr": _snr.jobs,
+    "memory_curse": _memory_curse.jobs,
+    "precision": _precision.jobs,
+    "selfcheck": _selfcheck.jobs,
 }
 """Parts by name, in the order of the page."""

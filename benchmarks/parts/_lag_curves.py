@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from benchmarks import _lag_records
+from benchmarks.parts import _spectra
 from benchmarks.parts._setup import Job, Record, Setup
 
 
@@ -18,6 +19,11 @@ def jobs(setup: Setup) -> list[Job]:
 
 
 def _measure(setup: Setup, label: str, length: int) -> list[Record]:
-    xs = setup.inputs(length)
-    measured = _lag_records.measure(setup.cells[label], setup.draw(setup.cells[label], xs.shape[-1]), xs)
-    return _lag_records.records(setup.meta(label, length=length), *jax.tree.map(np.asarray, measured))
+    """The verdict on the longest length tells the exponents too, which belong to the cell and not to a length."""
+    cell, xs = setup.cells[label], setup.inputs(length)
+    measured = _lag_records.measure(cell, setup.draw(cell, xs.shape[-1]), xs)
+    *rows, summary = _lag_records.records(setup.meta(label, length=length), *jax.tree.map(np.asarray, measured))
+    if length == max(setup.config.lengths):
+        values = _spectra.exponents(setup, cell, _spectra.SPECTRUM[setup.preset])
+        summary |= _spectra.exponent_fields(values)
+    return [*rows, summary]

@@ -59,7 +59,7 @@ class Setup:
         """Dtype of parameters and inputs."""
         return jnp.dtype(self.config.dtype)
 
-    def meta(self, cell: str | None, **more: Any) -> Record:
+    def meta(self, cell: str | None, /, **more: Any) -> Record:
         """Returns the fields that every record carries, with `more` over them.
 
         Args:
@@ -115,23 +115,27 @@ class Setup:
         """Returns `most`, or the longest length of the run if that is shorter: data may end there."""
         return min(most, max(self.config.lengths))
 
-    def inputs(self, length: int, sequences: int | None = None) -> jax.Array:
-        """Returns the last `length` steps of what the cells read, ``[T, S, X]``; the same at every call.
+    def inputs(self, length: int) -> jax.Array:
+        """Returns the last `length` steps of what the cells read, one sequence a seed, ``[T, S, X]``.
 
         Args:
             length: Steps T, at most the longest length of the run (see `steps`).
-            sequences: How many, by default one a seed.
 
         Raises:
             ValueError: Data that cannot be read, or is shorter than the longest length.
         """
-        return jnp.asarray(_read(self, sequences or self.seeds)[-length:], self.dtype)
+        return jnp.asarray(_read(self, max(self.config.lengths), self.seeds)[-length:], self.dtype)
+
+    def batches(self, length: int, size: int) -> jax.Array:
+        """Returns `size` sequences a seed, ``[T, S, B, X]``; length and errors as for `inputs`."""
+        drawn = _read(self, length, self.seeds * size)
+        return jnp.asarray(drawn.reshape(length, self.seeds, size, -1), self.dtype)
 
 
 @functools.lru_cache(maxsize=4)
-def _read(setup: Setup, sequences: int) -> np.ndarray:
-    key, longest = setup.key_for("inputs"), max(setup.config.lengths)
-    return _inputs.draw_inputs(setup.config.input, setup.config.data, key, sequences, longest)
+def _read(setup: Setup, length: int, sequences: int) -> np.ndarray:
+    key = setup.key_for("inputs")
+    return _inputs.draw_inputs(setup.config.input, setup.config.data, key, sequences, length)
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "input_size", "dtype"))

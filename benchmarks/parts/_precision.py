@@ -1,0 +1,104 @@
+"""Where gradients computed plainly, in three dtypes, part from those in log space (P13)."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import _lag_records
+from benchmarks.parts._setup import Job, Record, Setup, number, reference, series
+from recur import cells, flow
+
+PLOT = "precision"
+DECAY = 0.9
+LINEAR = f"linear, {DECAY:g} Q"
+PLAIN = ("bfloat16", "float32", "float64")
+
+
+class Sizes(NamedTuple):
+    """Steps T of the linear network, and of the run's cells (fewer if the run has no such length; 0 for none)."""
+
+    linear: int
+    cells: int
+
+
+SIZES = {"tiny": Sizes(24, 8), "quick": Sizes(4000, 1024), "standard": Sizes(4000, 4096), "full": Sizes(4000, 16384)}
+
+
+def jobs(setup: Setup) -> list[Job]:
+    of_cells = [Job(label, functools.partial(_of_cell, setup, label)) for label in setup.cells]
+    return [Job(LINEAR, functools.partial(_linear, setup)), *of_cells]
+
+
+def _linear(setup: Setup) -> list[Record]:
+    """Its norm is 0.9^k at lag k exactly."""
+    steps = SIZES[setup.preset].linear
+    cell = cells.elman(8, activation="identity", recurrent_init=cells.Orthogonal(DECAY))
+    meta = setup.meta(None, cell=LINEAR, hidden_size=8, initializer="orthogonal", gain=DECAY, input="no", length=steps)
+    xs = np.zeros((steps, setup.seeds, 1), np.float32)
+    lags = _lag_records.kept_lags(steps + 1)
+    exact = reference(PLOT, f"{LINEAR}: exact", lags, lags * np.log(DECAY), cell=LINEAR)
+    return [*_curves(setup, LINEAR, cell, xs, meta), exact]
+
+
+def _of_cell(setup: Setup, label: str) -> list[Record]:
+    steps = setup.steps(SIZES[setup.preset].cells)
+    xs = np.asarray(setup.inputs(steps), np.float32)
+    return list(_curves(setup, label, setup.cells[label], xs, setup.meta(label, length=steps, state="init")))
+
+
+def _curves(setup: Setup, name: str, cell: cells.Cell, xs: np.ndarray, meta: Record) -> Iterator[Record]:
+    """Plain norms in each dtype, from the same float32 numbers, and those in log space in float32."""
+    drawn = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), setup.draw(cell, xs.shape[-1]))
+    lags = _lag_records.kept_lags(len(xs) + 1)
+    for dtype in PLAIN:
+        with jax.enable_x64(dtype == "float64"):
+            arguments = jax.tree.map(lambda leaf, dtype=dtype: jnp.asarray(leaf, dtype), (drawn, xs))
+            norms = np.asarray(_plain(cell, *arguments).astype(jnp.promote_types(dtype, jnp.float32)), np.float64)
+        with np.errstate(divide="ignore"):
+            logs = np.log(norms)
+        told = {**meta, "dtype": dtype}
+        yield series(PLOT, f"{name}, {dtype} plain", lags, logs[lags], told)
+        yield number(PLOT, f"first lag at which the plain {dtype} norm is zero, inf or nan", _breaks(logs), told)
+    logs = np.asarray(_log_space(cell, *jax.tree.map(jnp.asarray, (drawn, xs))), np.float64)
+    yield series(PLOT, f"{name}, log space", lags, logs[lags], {**meta, "dtype": "float32"})
+
+
+def _breaks(logs: np.ndarray) -> np.ndarray:
+    broken = ~np.isfinite(logs)
+    return np.where(broken.any(axis=0), np.argmax(broken, axis=0), np.inf)
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _plain(cell: cells.Cell, params: Any, xs: jax.Array) -> jax.Array:
+    """Norms as anyone would write them: `jax.grad` to every state, then the root of the sum of squares, ``[L, S]``."""
+
+    def one(params: Any, xs: jax.Array) -> jax.Array:
+        start = cell.initial_state((), xs.dtype)
+        prepared = cell.prepare(params)
+        moved = jax.tree.map(lambda leaf: jnp.zeros((len(xs) + 1, *leaf.shape), leaf.dtype), start)
+
+        def loss(moved: Any) -> jax.Array:
+            def step(state: Any, inputs: tuple) -> tuple[Any, None]:
+                projected, by = inputs
+                state = cell.advance(prepared, jax.tree.map(jnp.add, state, by), projected)
+                return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), state, start), None
+
+            earlier, last = jax.tree.map(lambda leaf: leaf[:-1], moved), jax.tree.map(lambda leaf: leaf[-1], moved)
+            final, _ = jax.lax.scan(step, start, (cell.project(prepared, xs), earlier))
+            output = cell.output(jax.tree.map(jnp.add, final, last))
+            return jnp.sum(output) * output.shape[-1] ** -0.5
+
+        gradients = jax.tree.leaves(jax.grad(loss)(moved))
+        squares = sum(jnp.sum(jnp.square(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in gradients)
+        return jnp.sqrt(squares)[::-1]
+
+    return jax.vmap(one, in_axes=(0, 1), out_axes=1)(params, xs)
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _log_space(cell: cells.Cell, params: Any, xs: jax.Array) -> jax.Array:
+    return jax.vmap(functools.partial(flow.adjoint_log_norms, cell), in_axes=(0, 1), out_axes=1)(params, xs)
