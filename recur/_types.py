@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Bool, Complex, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Complex, Float, Int, Key, PyTree, Shaped
 
 Params = dict[str, Any]
 """Named parameters: ``kernel [X, G, H]``, ``recurrent_kernel [H, G, H]``, ``bias [G, H]``, weights ``[H]``."""
@@ -35,5 +35,6 @@ __all__ = [
     "Key",
     "Params",
     "PyTree",
+    "Shaped",
     "State",
 ]

@@ -38,7 +38,8 @@ EXACT = [name for name in ENGINES if name != "auto"]
 # A field that no step reads has no gradient.
 UNREAD = {"lru": ("h",)}
 
-cells_and_exact_engines = pytest.mark.parametrize(("cell", "engine"), [(c, e) for c in TABLE for e in EXACT])
+PAIRS = [(c, e) for c in TABLE for e in EXACT if not ENGINES[e]().refusal(TABLE[c])]
+cells_and_exact_engines = pytest.mark.parametrize(("cell", "engine"), PAIRS)
 
 
 def oracle_step(name, xp):
@@ -79,6 +80,13 @@ def test_values(cell, engine, variant):
     assert actual.outputs.shape == (length, *batch_shape, HIDDEN)
     assert {leaf.dtype for leaf in jax.tree.leaves(actual)} == {np.dtype("float32")}
     assert_close(actual[:3], tuple(expected))
+
+
+@pytest.mark.parametrize(("cell", "engine"), [(c, e) for c in TABLE for e in EXACT if (c, e) not in PAIRS])
+def test_an_engine_refuses_what_it_cannot_run(cell, engine):
+    problem = random_problem(TABLE[cell], 2, ())
+    with pytest.raises(ValueError, match=rf"engine: .* cannot run .*: {ENGINES[engine]().refusal(TABLE[cell])}"):
+        run(cell, engine, problem)
 
 
 @pytest.mark.parametrize("cell", TABLE)
@@ -161,7 +169,7 @@ def test_gradients_in_float32(cell, engine):
     assert_close(jax.grad(loss, argnums=(0, 1, 2, 3))(*args), gradients, scale=2)
 
 
-@pytest.mark.parametrize(("cell", "engine"), [(c, e) for c in CELLS for e in EXACT])
+@pytest.mark.parametrize(("cell", "engine"), [pair for pair in PAIRS if pair[0] in CELLS])
 def test_first_and_second_derivatives_by_finite_differences(cell, engine, x64):
     # All along one random direction v; the five derivatives are compiled as one function.
     problem = random_problem(TABLE[cell], 3, (2,), mask=True, reset=True, dtype=np.float64, seed=7)

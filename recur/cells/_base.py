@@ -101,6 +101,11 @@ class Cell(abc.ABC):
         state = self.advance(prepared, state, self.project(prepared, x))
         return state, self.output(state)
 
+    @property
+    def is_affine(self) -> bool:
+        """Whether the step is affine in the state's core, entry by entry, as `affine` then says."""
+        return False
+
     def affine(self, prepared: Any, projected: Any) -> Affine | None:
         """Returns decay and drive of a step that is affine in the state's core, entry by entry; None of any other.
 

@@ -78,6 +78,11 @@ class LRU(Cell):
         turned = jnp.stack([a_re * re - a_im * im, a_re * im + a_im * re], axis=-2)
         return self._state(params, turned + projected[0], projected)
 
+    @property
+    def is_affine(self) -> bool:
+        """True."""
+        return True
+
     def affine(self, prepared: Any, projected: tuple) -> Affine:
         """Returns the eigenvalues and what drives the modes, complex ``[*A, N]``."""
         drive, decay = jax.lax.complex(*_parts(projected[0])), jax.lax.complex(*_parts(prepared["decay"]))

@@ -13,7 +13,7 @@ from recur._checks import brief, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
 from recur.cells._base import Affine, Cell, state_type
 from recur.cells._declaration import Activation, Declaration, Shares
-from recur.cells._derivatives import Derivatives, affine_parts, derivatives
+from recur.cells._derivatives import Derivatives, affine_parts, derivatives, structure
 from recur.cells._gates import GateInit, expand_to, gate_init, project_gates, recurrent_share
 from recur.cells._init import Chrono, InitSpec
 
@@ -99,6 +99,11 @@ class PointwiseCell(Cell):
     def derivatives(self, prepared: Any, state: State, projected: Float[Array, "*B G H"]) -> Derivatives:
         """Returns the elementwise derivatives of a step, of which its Jacobian is made (see `Derivatives`)."""
         return derivatives(self, prepared, state, projected)
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether the declared step is affine in the state, unit by unit, as its program tells."""
+        return structure(self).affine
 
     def affine(self, prepared: Any, projected: Float[Array, "*B G H"]) -> Affine | None:
         """Returns decay and drive where the declared step is affine in the state, unit by unit."""

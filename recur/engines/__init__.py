@@ -1,5 +1,6 @@
 """How a cell runs over time. `ENGINES` is the table of engines that all suites multiply."""
 
+from recur.engines._associative import Associative
 from recur.engines._auto import Auto
 from recur.engines._base import Engine
 from recur.engines._base import Info
@@ -11,6 +12,7 @@ from recur.engines._unroll import unroll
 
 __all__ = [
     "ENGINES",
+    "Associative",
     "Auto",
     "Engine",
     "Info",

@@ -15,6 +15,11 @@ class Auto:
     1. Any cell: `Scan`, which runs every cell exactly on every platform.
     """
 
+    def refusal(self, cell: Cell) -> str:
+        """Says nothing: every cell has an engine."""
+        del cell
+        return ""
+
     def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
         """Runs the cell with the engine chosen (see `Engine.run`)."""
         states, final, info = Scan().run(cell, problem, reverse=reverse)

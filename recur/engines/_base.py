@@ -68,6 +68,10 @@ class Problem(NamedTuple):
 class Engine(Protocol):
     """How a cell runs over time: a small frozen, hashable object that holds its own knobs."""
 
+    def refusal(self, cell: Cell) -> str:
+        """Says what `cell` lacks to be run by this engine, in words that follow the cell's name; '' if nothing."""
+        ...
+
     def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
         """Runs `cell` over `problem`, last step first with `reverse`.
 
@@ -75,8 +79,6 @@ class Engine(Protocol):
             The state after every step (leaves ``[T, *B, ...]``, in the order of time), the state after the last
             step taken (leaves ``[*B, ...]``), and what ran.
 
-        Raises:
-            ValueError: A cell that this engine cannot run; the message names the cell, what it lacks and an engine
-                that serves.
+        `unroll` has asked for a `refusal` before.
         """
         ...

@@ -3,12 +3,12 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
 from recur._checks import check_positive
-from recur._types import Array, Bool, State
+from recur._types import State
 from recur.cells._base import Cell
 from recur.engines._base import Info, Problem
+from recur.engines._flags import select
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Scan:
     def __post_init__(self) -> None:
         """Checks the knob."""
         check_positive("unroll", self.unroll)
+
+    def refusal(self, cell: Cell) -> str:
+        """Says nothing: every cell runs."""
+        del cell
+        return ""
 
     def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
         """Runs the cell (see `Engine.run`)."""
@@ -41,12 +46,3 @@ class Scan:
         inputs = (projected, problem.mask, problem.reset)
         final, states = jax.lax.scan(step, problem.start, inputs, reverse=reverse, unroll=self.unroll)
         return states, final, Info(engine="scan", reason="asked for")
-
-
-def select(where: Bool[Array, "*B"], yes: State, no: State) -> State:
-    """Takes the state `yes` where `where` is true and `no` elsewhere."""
-
-    def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(where.reshape(where.shape + (1,) * (a.ndim - where.ndim)), a, b)
-
-    return jax.tree.map(leaf, yes, no)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from recur.engines._associative import Associative
 from recur.engines._auto import Auto
 from recur.engines._base import Engine
 from recur.engines._scan import Scan
 
 ENGINES: dict[str, Callable[..., Engine]] = {
+    "associative": Associative,
     "auto": Auto,
     "scan": Scan,
 }

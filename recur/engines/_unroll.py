@@ -113,10 +113,12 @@ def _run(cell: Cell, problem: Problem, *, engine: Engine, reverse: bool) -> Run:
 def _check_values(cell: Any, engine: Any) -> None:
     if not isinstance(cell, Cell):
         raise TypeError(f"cell: expected a recur.cells.Cell such as recur.cells.lstm(128), got {brief(cell)}")
-    if isinstance(engine, type) or not hasattr(engine, "run"):
+    if isinstance(engine, type) or not (hasattr(engine, "run") and hasattr(engine, "refusal")):
         raise TypeError(f"engine: expected an engine object such as recur.engines.Scan(), got {brief(engine)}")
     check_hashable("cell", cell)
     check_hashable("engine", engine)
+    if lack := engine.refusal(cell):
+        raise ValueError(f"engine: {engine!r} cannot run {cell!r}: {lack}; recur.engines.Scan() runs it")
 
 
 def _check_params(cell: Cell, params: Any, input_size: int) -> None:

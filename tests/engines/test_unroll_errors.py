@@ -31,6 +31,9 @@ class Unhashable(Cell):
 class UnhashableEngine:
     knob: int = 1
 
+    def refusal(self, cell):
+        return ""
+
     def run(self, cell, problem, *, reverse):
         raise NotImplementedError
 
