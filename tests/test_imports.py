@@ -84,8 +84,8 @@ def test_foreign_imports_are_those_of_the_part(path):
 
 
 def test_the_reader_of_imports_sees_all_kinds():
-    found = set(imports(pathlib.Path("engines/_scan.py")))
-    assert {"dataclasses", "jax", "jax.numpy", "recur._checks", "recur.cells._base", "recur.engines._base"} <= found
+    found = set(imports(pathlib.Path("engines/_associative.py")))
+    assert {"dataclasses", "jax", "jax.numpy", "recur._types", "recur.cells._base", "recur.engines._base"} <= found
     assert "recur.cells" in set(imports(pathlib.Path("__init__.py")))
 
 
