@@ -9,7 +9,7 @@ from absl import flags
 
 from recur import cells
 
-C = TypeVar("C", bound="RunConfig")
+C = TypeVar("C", bound="CellConfig")
 PARSERS = {float: flags.FloatParser, int: flags.IntegerParser, str: flags.ArgumentParser}
 
 CELL_HELP = f"Cell, or several with commas: {', '.join(sorted(cells.CELLS))}."
@@ -21,8 +21,8 @@ def option(default: Any, text: str, *, least: float | None = None) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """What every training run is told; a subclass overrides defaults and adds its task's options.
+class CellConfig:
+    """What every script is told that trains cells for several seeds; a subclass overrides defaults and adds options.
 
     Raises:
         ValueError: A value out of its range, or an unknown cell.
@@ -34,13 +34,7 @@ class RunConfig:
     hidden_size: int = option(32, "Hidden units of a layer.", least=1)
     seeds: int = option(3, "How many seeds to train, together in one program.", least=1)
     seed: int = option(0, "The first seed; the others follow it.", least=0)
-    epochs: int = option(100, "Passes over the training data.", least=1)
-    batch_size: int = option(32, "Sequences of a batch.", least=1)
     learning_rate: float = option(1e-3, "Step size of Adam.", least=0.0)
-    clip_norm: float = option(1.0, "Greatest norm of the gradient; 0 leaves it as it is.", least=0.0)
-    checkpoint_every: int = option(10, "Epochs between checkpoints.", least=1)
-    data: str = option("", "File to train on, in place of drawn data: .npz with x [N, T, X] and y [N, 1].")
-    eval_data: str = option("", "Such a file to evaluate on at the end, also for a run that is already finished.")
     resume: bool = option(True, "Continue the run in workdir if there is one; otherwise its being there is an error.")
 
     def __post_init__(self) -> None:
@@ -72,7 +66,19 @@ class RunConfig:
         return [name.strip() for name in self.cell.split(",")]
 
 
-def define_flags(config: type[RunConfig], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(CellConfig):
+    """What every run is told that passes over training data."""
+
+    epochs: int = option(100, "Passes over the training data.", least=1)
+    batch_size: int = option(32, "Sequences of a batch.", least=1)
+    clip_norm: float = option(1.0, "Greatest norm of the gradient; 0 leaves it as it is.", least=0.0)
+    checkpoint_every: int = option(10, "Epochs between checkpoints.", least=1)
+    data: str = option("", "File to train on, in place of drawn data: .npz with x [N, T, X] and y [N, 1].")
+    eval_data: str = option("", "Such a file to evaluate on at the end, also for a run that is already finished.")
+
+
+def define_flags(config: type[CellConfig], flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one absl flag for every field of a configuration."""
     for field in dataclasses.fields(config):
         kind, default, text = type(field.default), field.default, field.metadata["help"]

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from experiments import _machine
-from experiments._config import RunConfig
+from experiments._config import CellConfig
 from recur import report
 
 # May change when a run is continued: where it is, what is done at its end, and how long it goes on.
 FREE = ("workdir", "eval_data", "resume", "checkpoint_every", "epochs")
 
 
-def open_folder(name: str, config: RunConfig) -> Path:
+def open_folder(name: str, config: CellConfig) -> Path:
     """Makes the folder and writes ``config.json``, or checks that the run in it is the one asked for.
 
     Raises:
@@ -41,7 +41,7 @@ def open_folder(name: str, config: RunConfig) -> Path:
     return workdir
 
 
-def _check_same_run(path: Path, values: Mapping[str, Any], config: RunConfig) -> None:
+def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -> None:
     if not config.resume:
         raise ValueError(f"workdir: {path.parent} holds a run already; give another --workdir, or --resume to go on")
     try:
@@ -55,7 +55,7 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: RunConfig) ->
                 f"{key}: the run in {path.parent} has {before.get(key)!r}, asked for is {value!r}; "
                 "give another --workdir, or the same value"
             )
-    if before.get("epochs", 0) > values["epochs"]:
+    if before.get("epochs", 0) > values.get("epochs", 0):
         raise ValueError(
             f"epochs: the run in {path.parent} was made for {before['epochs']}, asked for are {values['epochs']}; "
             "give another --workdir, or at least as many"
@@ -63,7 +63,7 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: RunConfig) ->
 
 
 def write_summary(
-    workdir: Path, name: str, config: RunConfig, metrics: Mapping[str, Any], wall_s: float
+    workdir: Path, name: str, config: CellConfig, metrics: Mapping[str, Any], wall_s: float
 ) -> dict[str, Any]:
     """Writes ``summary.json`` and returns it; a metric is an array ``[S]``, or already summarised."""
     summary = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments._config import RunConfig
+from experiments._config import CellConfig, RunConfig
 from recur import report, train
 
 
@@ -15,11 +15,11 @@ def row(record: train.Record) -> dict[str, Any]:
     return {"epoch": record.epoch, "step": record.step, "wall_s": round(record.wall_s, 3), **record.metrics}
 
 
-def tidy(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> list[dict[str, Any]]:
-    """Returns one row for each epoch and seed."""
+def tidy(rows: Sequence[Mapping[str, Any]], config: CellConfig) -> list[dict[str, Any]]:
+    """Returns one row for each epoch (or step) and seed."""
     alone = ("epoch", "step", "wall_s")
     return [
-        {**{key: row[key] for key in alone}, "seed": config.seed + index}
+        {**{key: row[key] for key in alone if key in row}, "seed": config.seed + index}
         | {key: value[index] for key, value in row.items() if key not in alone}
         for row in rows
         for index in range(config.seeds)

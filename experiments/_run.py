@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from experiments import _folder, _history
-from experiments._config import RunConfig
+from experiments._config import CellConfig, RunConfig
 from experiments._main import stop_on_interrupt
 from recur import report, train
 
@@ -117,7 +117,7 @@ def _run_cell(name: str, config: RunConfig, problem: Problem) -> dict[str, Any]:
     return summary
 
 
-def seed_keys(config: RunConfig) -> Key[Array, "S"]:
+def seed_keys(config: CellConfig) -> Key[Array, "S"]:
     """Returns one key a seed: seed n draws the same whatever the seeds beside it."""
     return jnp.stack([jax.random.key(config.seed + index) for index in range(config.seeds)])
 
