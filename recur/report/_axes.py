@@ -49,12 +49,12 @@ def decade_ticks(first: float, last: float) -> list[float]:
     Returns:
         At most eight powers; over more decades some are left out.
     """
-    low, high = math.floor(math.log10(first)), math.floor(math.log10(max(last, 1)))
+    low, high = math.floor(math.log10(first)), math.floor(math.log10(max(last, 1)) + 1e-9)
     return [10.0**power for power in range(low, high + 1, math.ceil((high - low + 1) / 8))]
 
 
 def log_ticks(values: Iterable[float]) -> list[float]:
-    """Chooses ticks of a logarithmic axis: the values themselves where they are few, else round numbers.
+    """Chooses ticks of a logarithmic axis: the values themselves where they are few and short, else round numbers.
 
     Args:
         values: what is drawn, greater than zero.
@@ -62,8 +62,9 @@ def log_ticks(values: Iterable[float]) -> list[float]:
     Returns:
         Two to nine positions.
     """
-    places = sorted(set(values))
-    if 2 <= len(places) <= 7 and all(b >= 1.5 * a for a, b in zip(places, places[1:], strict=False)):
+    places = sorted({float(value) for value in values})
+    short = all(place.is_integer() or math.isclose(float(f"{place:.3g}"), place, rel_tol=1e-9) for place in places)
+    if short and 2 <= len(places) <= 7 and all(b >= 1.5 * a for a, b in zip(places, places[1:], strict=False)):
         return places
     low, high = places[0], places[-1]
     if high >= 50 * low:

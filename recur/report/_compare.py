@@ -57,7 +57,7 @@ def _differences(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
     facts = {name: _flat(next((record for record in run if record["kind"] == "run"), {})) for name, run in runs.items()}
     settings = dict.fromkeys(setting for fact in facts.values() for setting in fact)
     return [
-        {"setting": setting, **{f"run {clean(name)}": facts[name].get(setting) for name in facts}}
+        {"setting": setting, **{_column(name): facts[name].get(setting) for name in facts}}
         for setting in settings
         if len({fact.get(setting) for fact in facts.values()}) > 1
     ]
@@ -68,3 +68,7 @@ def _flat(run: Record) -> dict[str, str]:
     facts |= {f"version of {key}": value for key, value in (run.get("versions") or {}).items()}
     facts |= run.get("config") or {}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+
+
+def _column(run: str) -> str:
+    return "setting (run)" if run == "setting" else clean(run)

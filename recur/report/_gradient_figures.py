@@ -1,13 +1,16 @@
 """The figures of the gradient-norm report."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recur.report._gradient_records import Record, group_by_name
 from recur.report._plot_figures import Drawn, slug
 from recur.report._plots import lag_curves, parameter_norms
-from recur.report._series import name_of
+from recur.report._series import clean, name_of
 from recur.report._svg import to_svg
+from recur.report._words import factor
+from recur.report._words_static import reaches
 
 _ADJOINT = (
     "At the state: how strongly the loss at the end pulls at the whole state k steps earlier. Lag 0 is the last "
@@ -50,7 +53,9 @@ def lag_figures(
             figure = lag_curves(longest, closed_forms=forms, styles=[styles[name] for name in groups])
             if forms:
                 caption += " Dashed: closed forms."
-            drawn.append(Drawn(f"lag_{quantity}", f"lag_{quantity}.svg", to_svg(figure), caption))
+            words = reaches([(name, group[-1]) for name, group in groups.items()])
+            title = f"Gradient by lag, {quantity}"
+            drawn.append(Drawn(f"lag_{quantity}", f"lag_{quantity}.svg", title, to_svg(figure), caption, words))
     return drawn
 
 
@@ -71,10 +76,11 @@ def length_figures(curves: Sequence[Record], fields: Sequence[str], styles: Styl
         if len(group) > 1:
             widths = [_THICK_TO_THIN[max(-len(group) + index, -3)] for index in range(len(group))]
             lines = [styles[name] | {"linestyle": "solid"} | width for width in widths]
-            figure = lag_curves(group, title=f"{name}: gradient at the state", x_scale="log", styles=lines)
-            drawn.append(
-                Drawn("lengths", f"lag_adjoint_{slug(name, groups)}.svg", to_svg(figure), f"{name}, by length.")
-            )
+            title = f"{name}: gradient at the state"
+            figure = lag_curves(group, title=title, x_scale="log", styles=lines)
+            file, caption = f"lag_adjoint_{slug(name, groups)}.svg", f"{name}, by length."
+            words = reaches([(f"length {record['length']}", record) for record in group[::-1]])
+            drawn.append(Drawn("lengths", file, title, to_svg(figure), caption, words))
     return drawn
 
 
@@ -95,10 +101,24 @@ def parameter_figures(
     drawn = []
     if totals := [record for record in norms if record["tensor"] == "all"]:
         figure = parameter_norms(totals, styles=[styles[name_of(record, fields)] for record in totals])
-        drawn.append(Drawn("parameter_norms", "parameter_norms.svg", to_svg(figure), _TOTAL, hidden))
+        title = "Gradient of the parameters by sequence length"
+        drawn.append(Drawn("parameter_norms", "parameter_norms.svg", title, to_svg(figure), _TOTAL, hidden))
     groups = group_by_name((r for r in norms if r["tensor"] != "all"), fields)
     for name, group in groups.items():
-        figure = parameter_norms(group, title=f"{name}: gradient by parameter")
-        caption = f"{name}, tensor by tensor; a colour is a tensor here."
-        drawn.append(Drawn("tensors", f"parameter_norms_{slug(name, groups)}.svg", to_svg(figure), caption))
+        title = f"{name}: gradient by parameter"
+        figure = parameter_norms(group, title=title)
+        file, caption = f"parameter_norms_{slug(name, groups)}.svg", f"{name}; a colour is a tensor here."
+        drawn.append(Drawn("tensors", file, title, to_svg(figure), caption, _largest(group)))
     return drawn
+
+
+def _largest(norms: Sequence[Record]) -> list[str]:
+    """Says which tensor's gradient is largest at the longest length."""
+    last = [record for record in norms if record["length"] == norms[-1]["length"]]
+    known = sorted((r for r in last if not math.isnan(r["ln_median"])), key=lambda record: record["ln_median"])
+    if len(known) < 2:
+        return []
+    low, high = known[0], known[-1]
+    ratio = factor(high["ln_median"] - low["ln_median"]) if math.isfinite(low["ln_median"]) else "infinitely many"
+    tensors = f"largest in {clean(high['tensor'])}, {ratio} times that in {clean(low['tensor'])}"
+    return [f"at length {high['length']} the gradient is {tensors}"]

@@ -47,7 +47,8 @@ class Contents(NamedTuple):
         title: of the page.
         lead: paragraph below it.
         sentences: one verdict a cell.
-        verdicts: rows of the verdict table.
+        verdicts: rows of the verdict table, each cell at its longest length.
+        by_length: the same at every length; none where there is one length.
         differences: rows that say what sets runs apart; None where there is one run.
         drawn: figures.
         literature: rows of that table.
@@ -59,6 +60,7 @@ class Contents(NamedTuple):
     lead: str
     sentences: Sequence[str]
     verdicts: Sequence[Record]
+    by_length: Sequence[Record]
     differences: Sequence[Record] | None
     drawn: Sequence[Drawn]
     literature: Sequence[Record]
@@ -111,11 +113,13 @@ def write_report(
     kinds = by_kind(records)
     fields = differing(_measured(kinds), leave_out=("length", "tensor")) if _measured(kinds) else ("cell",)
     summaries = sorted(kinds["summary"], key=_by_cell(kinds["summary"], fields))
+    longest = [group[-1] for group in group_by_name(summaries, fields).values()]
     contents = Contents(
         title=title,
         lead=lead,
         sentences=[sentence(name, group[-1]) for name, group in group_by_name(summaries, fields).items()],
-        verdicts=verdict_rows(summaries, fields),
+        verdicts=verdict_rows(longest, fields),
+        by_length=verdict_rows(summaries, fields) if len(summaries) > len(longest) else (),
         differences=differences,
         drawn=_figures(kinds, fields),
         literature=literature_rows(kinds["literature"]),
@@ -158,13 +162,18 @@ def _figures(kinds: Mapping[str, Sequence[Record]], fields: Sequence[str]) -> li
     hues = Hues(_measured(kinds), [record for records in plotted.values() for record in records])
     styles = hues.styles(_measured(kinds), fields)
     drawn = [
-        *lag_figures(curves, kinds["closed_form"], fields, styles),
+        *lag_figures(curves, _once(kinds["closed_form"]), fields, styles),
         *length_figures(curves, fields, styles),
         *parameter_figures(norms, fields, styles, _hidden(norms, curves, fields)),
     ]
     for key in PLOTS:
         drawn += draw_plot(key, plotted.get(key, []), hues)
     return drawn
+
+
+def _once(forms: Sequence[Record]) -> list[Record]:
+    """Leaves out closed forms that several runs share."""
+    return list({repr((form["label"], form.get("quantity"), form["lag_steps"])): form for form in forms}.values())
 
 
 def _hidden(norms: Sequence[Record], curves: Sequence[Record], fields: Sequence[str]) -> list[str]:
@@ -223,6 +232,8 @@ def _page(contents: Contents) -> Page:
         for caption, rows in check_tables(contents.checks).items():
             page.table(rows, caption)
     page.heading("The run")
+    if contents.by_length:
+        page.table(contents.by_length, "Verdicts at every length.")
     for caption, rows in contents.facts.items():
         page.table(rows, caption)
     return page
@@ -237,7 +248,9 @@ def _markdown(contents: Contents) -> str:
     for section, figures in _sections(contents.drawn).items():
         blocks.append(f"## {section}")
         for figure in figures:
-            blocks.append(f"![{escape_markdown(figure.caption or figure.file)}]({figure.file})")
+            blocks.append(f"![{escape_markdown(figure.title)}]({figure.file})")
+            if figure.caption:
+                blocks.append(escape_markdown(figure.caption))
             if figure.sentences:
                 blocks.append(_bullets(figure.sentences))
     if contents.literature:
@@ -246,6 +259,8 @@ def _markdown(contents: Contents) -> str:
         blocks += ["## Oracle scorecard", _bullets(check_sentences(contents.checks))]
         for caption, rows in check_tables(contents.checks).items():
             blocks += [f"### {escape_markdown(caption)}", markdown_table(rows)]
+    if contents.by_length:
+        blocks += ["## Verdicts at every length", markdown_table(contents.by_length)]
     for caption, rows in contents.facts.items():
         blocks += [f"## {escape_markdown(caption)}", markdown_table(rows)]
     return "\n\n".join(block.strip() for block in blocks) + "\n"

@@ -27,7 +27,7 @@ p, ul { max-width: 72ch; margin: 0.6rem 0; }
 ul { padding-left: 1.2rem; }
 nav { color: var(--soft); font-size: 0.9rem; }
 nav a { color: var(--link); margin-right: 1rem; display: inline-block; padding: 0.2rem 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1.5rem;
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.5rem;
   align-items: start; margin: 1rem 0; }
 figure { margin: 0; max-width: 38rem; break-inside: avoid; }
 figure svg { display: block; width: 100%; height: auto; }
@@ -37,13 +37,14 @@ figcaption p { margin: 0; }
 figcaption ul { margin: 0.4rem 0 0; color: var(--ink); }
 .caption { margin: 1.2rem 0 0.4rem; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
-table { border-collapse: collapse; width: max-content; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.35rem 0.8rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; width: max-content; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 td { max-width: 30rem; }
 th:first-child, td:first-child { position: sticky; left: 0; max-width: 10rem; background: var(--ground); }
 thead th, thead th:first-child { background: var(--tint); vertical-align: bottom; }
 tbody tr:hover > td { background: var(--tint); }
 .number { text-align: right; white-space: nowrap; }
+th.number { max-width: 7.5rem; white-space: normal; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--link); }
 th[aria-sort="ascending"] button::after { content: " ▲"; }
@@ -56,7 +57,8 @@ th[aria-sort="descending"] button::after { content: " ▼"; }
   table { width: auto; font-size: 8pt; }
   th, td { padding: 0.2rem 0.4rem; }
   .number { white-space: normal; }
-  .figures { grid-template-columns: 1fr 1fr; }
+  .figures { grid-template-columns: 1fr 1fr; gap: 1rem; }
+  figcaption, .caption { font-size: 8pt; line-height: 1.35; }
   h2 { break-after: avoid; }
   tr { break-inside: avoid; }
 }

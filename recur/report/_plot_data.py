@@ -1,6 +1,7 @@
 """What a row of the plot table is, and the records of one plot in the form that drawings and words need."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -13,6 +14,8 @@ Record = Mapping[str, Any]
 
 LN10 = math.log(10.0)
 SHAPES = {"lines": "series", "histogram": "series", "heatmap": "matrix", "scatter": "points"}
+# Characters of a label that are kept.
+_LABEL = 100
 
 
 class Line(NamedTuple):
@@ -76,6 +79,8 @@ class Plot:
         color_label: of a heatmap.
         x_word: what a position is called where a line ends with a mark.
         spoken: how the names of those numbers begin that `words` speaks of; the others are told as they are.
+        lowest: where the y axis ends at the latest, in recorded units; lines go on below it, out of sight.
+        y_range: what a linear y axis shows at least.
     """
 
     title: str
@@ -97,6 +102,8 @@ class Plot:
     color_label: str = ""
     x_word: str = "lag"
     spoken: str = ""
+    lowest: float | None = None
+    y_range: tuple[float, float] | None = None
 
     @property
     def kind(self) -> str:
@@ -104,17 +111,21 @@ class Plot:
         return SHAPES[self.shape]
 
 
-def collect(records: Sequence[Record]) -> PlotData:
-    """Sorts the records of one plot.
+def collect(records: Sequence[Record], part: Any = None) -> PlotData:
+    """Sorts the records of one figure.
 
     Args:
         records: of kinds "series", "matrix", "points" and "number", all of one plot.
+        part: what the heading of the figure says already, and its labels need not say again.
 
     Returns:
         The records by kind. A reference that several runs share stands there once.
     """
     kinds: dict[str, list[Record]] = {kind: [] for kind in ("series", "matrix", "points", "number")}
     for record in records:
+        if part is not None and "label" in record:
+            label = re.sub(rf"^{re.escape(str(part))}(, |: | )", "", str(record["label"]))
+            record = {**record, "label": label}
         kinds[record["kind"]].append(record)
     measured = [record for record in kinds["series"] if not record.get("reference")]
     references = {
@@ -159,10 +170,10 @@ def labels_of(records: Sequence[Record]) -> list[str]:
     runs = len({record.get("run") for record in records}) > 1
     labels = []
     for record in records:
-        alike = [other for other in records if clean(other["label"]) == clean(record["label"])]
+        alike = [other for other in records if str(other["label"]) == str(record["label"])]
         fields = {*(differing(alike) if len(alike) > 1 else ()), *(("run",) if runs else ())}
-        more = name_of(record, [f for f in FIELDS if f in fields and str(record.get(f)) not in str(record["label"])])
-        labels.append(", ".join(filter(None, (clean(record["label"]), more))))
+        more = name_of(record, [f for f in FIELDS if f in fields and name_of(record, [f]) not in str(record["label"])])
+        labels.append(", ".join(filter(None, (clean(record["label"], _LABEL), more))))
     return [
         label if labels.count(label) == 1 else f"{label} ({labels[: index + 1].count(label)})"
         for index, label in enumerate(labels)

@@ -23,6 +23,7 @@ class Drawn(NamedTuple):
 
     key: str
     file: str
+    title: str
     svg: str
     caption: str
     sentences: Sequence[str] = ()
@@ -99,8 +100,8 @@ def draw_plot(key: str, records: Sequence[Record], hues: Hues) -> list[Drawn]:
         own = [number for number in numbers if _part(plot, number) in (part, None)]
         if part == next(iter(groups)):
             own += [number for number in numbers if _part(plot, number) not in groups]
-        data = collect([*group, *own])
-        title = f"{clean(part)}: {plot.title[0].lower()}{plot.title[1:]}" if part is not None else plot.title
+        data = collect([*group, *own], part)
+        title = f"{clean(part)}: {_lower(plot.title)}" if part is not None else plot.title
         name = key if len(groups) == 1 else f"{key}_{slug(part, list(groups))}"
         sentences = _few(plot.words(data))
         spoken = plot.spoken or "\0"
@@ -110,7 +111,7 @@ def draw_plot(key: str, records: Sequence[Record], hues: Hues) -> list[Drawn]:
         for index, figure in enumerate(_figures(plot, data, hues, title)):
             file = f"{name}.svg" if not index else f"{name}_{index + 1}.svg"
             caption = "" if drawn else _caption(plot, data)
-            drawn.append(Drawn(key, file, to_svg(figure), caption, sentences if not index else ()))
+            drawn.append(Drawn(key, file, title, to_svg(figure), caption, sentences if not index else ()))
     return drawn
 
 
@@ -121,14 +122,13 @@ def _part(plot: Plot, record: Record) -> Any:
 def _figures(plot: Plot, data: PlotData, hues: Hues, title: str):
     if plot.shape == "heatmap":
         for record in data.matrices:
-            yield heatmap_figure(
-                plot, record, title=f"{record['label']}: {_lower(title)}", subtitle=_shared([record], plot)
-            )
+            own = title if len(data.matrices) == 1 else f"{record['label']}: {_lower(plot.title)}"
+            yield heatmap_figure(plot, record, title=own, subtitle=_shared([record], plot))
     elif plot.shape == "scatter":
         yield scatter_figure(plot, data.points, title=title, subtitle=_shared(data.points, plot))
     else:
         subtitle = _shared([line.record for line in data.lines or data.references], plot)
-        measured = _styled(plot, _short(plot, data.lines), hues)
+        measured = _styled(plot, data.lines, hues)
         if plot.shape == "histogram":
             yield histogram_figure(plot, measured, title=title, subtitle=subtitle)
         else:
@@ -182,15 +182,6 @@ def _values(line: Line, fields: Sequence[str]) -> tuple[Any, ...]:
     return tuple(line.record.get(field) for field in fields)
 
 
-def _short(plot: Plot, lines: Sequence[Line]) -> list[Line]:
-    """Leaves out of labels what the title of a split figure says."""
-    part = str(lines[0].record.get(plot.split)) if plot.split and lines else None
-    if part is None:
-        return list(lines)
-    short = [re.sub(rf"^{re.escape(clean(part))}(, |: | )", "", line.label) for line in lines]
-    return [line._replace(label=label) for line, label in zip(lines, short, strict=True)]
-
-
 def _shared(records: Sequence[Record], plot: Plot) -> str:
     """Tells the circumstances that all records share."""
     fields = [
@@ -200,12 +191,7 @@ def _shared(records: Sequence[Record], plot: Plot) -> str:
 
 
 def _caption(plot: Plot, data: PlotData) -> str:
-    words = [plot.caption]
-    if plot.shape == "lines" and any(line.band is not None for line in data.lines):
-        words.append("Lines are medians over seeds, bands run from the 10th to the 90th percentile.")
-    if data.references:
-        words.append("Dashed: closed form or theory.")
-    return " ".join(words)
+    return f"{plot.caption} Dashed: closed form or theory." if data.references else plot.caption
 
 
 def _few(sentences: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from recur.report import _words_static as static
 from recur.report import _words_training as training
-from recur.report._plot_data import Plot
+from recur.report._plot_data import LN10, Plot
 
 LAGS = "Gradient by lag"
 LENGTHS = "Does the length of the sequence matter?"
@@ -23,7 +23,9 @@ PLOTS: dict[str, Plot] = {
         y_scale="decades",
         level=0.0,
         caption="How strongly the loss pulls at the state k steps back, relative to the last state, on a task whose "
-        "lag is known. A line that lies higher after training than before has learnt to reach further back.",
+        "lag is known. A line that lies higher after training than before has learnt to reach further back. The axis "
+        "ends at 10⁻¹²: what lies below teaches nothing.",
+        lowest=-12 * LN10,
         words=training.trained_lag,
     ),
     "lag_shares": Plot(
@@ -42,9 +44,10 @@ PLOTS: dict[str, Plot] = {
         x_label="training step",
         y_label="lag k in steps",
         shape="heatmap",
+        split="cell",
         color_label="gradient norm A(k) / A(0)",
         caption="Each column is a lag curve at one training step; bright is strong. A bright region that grows "
-        "upwards is a memory that gets longer.",
+        "upwards is a memory that gets longer. The axis ends where all columns are dark.",
         words=training.training_heatmap,
     ),
     "lyapunov_spectrum": Plot(
@@ -172,6 +175,7 @@ PLOTS: dict[str, Plot] = {
         split="task",
         caption="At one fixed budget for every cell. Where lines meet they are drawn a little apart.",
         x_word="T",
+        y_range=(0.0, 1.0),
         words=training.task_success,
     ),
     "horizon_solved": Plot(

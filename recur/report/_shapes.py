@@ -55,17 +55,19 @@ def line_figure(
         _y_axis(axes, plot, np.concatenate([values for entry in everything for values in _values(entry.line)]))
         if plot.level is not None:
             axes.axhline(plot.level / (LN10 if plot.y_scale == "decades" else 1), color=INK, linewidth=0.8, alpha=0.5)
+        theories = {style["color"] for _, style in forms}
         for index, (line, style) in enumerate(drawn):
-            x = line.x * 1.03 ** (index - (len(drawn) - 1) / 2) if dodge else line.x
-            width = {} if not plot.layered else _layer(index, len(drawn))
-            marks = {"marker": "o", "markersize": 3.5} if line.x.size <= _MOST_MARKS else {}
             line = _without_unmeasured(plot, line)
-            style = {**style, **marks, **width}
+            x = line.x * 1.03 ** (index - (len(drawn) - 1) / 2) if dodge else line.x
+            width = _layer(index, len(drawn)) if plot.layered else {}
+            marks = {"marker": "o", "markersize": 3.5} if line.x.size <= _MOST_MARKS else {}
+            pale = {"linewidth": 3.5, "alpha": 0.45} if style["color"] in theories else {}
+            style = {**style, **marks, **width, **pale}
             draw_curve(axes, x, line.y, line.band, label=line.label, style=style, x_word=plot.x_word)
         for line, style in forms:
             keywords = {**style, "zorder": 3}
             draw_curve(axes, line.x, line.y, None, label=line.label, style=keywords, x_word=plot.x_word)
-        _x_axis(axes, plot, np.concatenate([entry.line.x for entry in everything]), dodge)
+        _x_axis(axes, plot, [entry.line.x for entry in everything], dodge)
         _labels(axes, plot)
         finish(figure)
     return figure
@@ -127,11 +129,12 @@ def heatmap_figure(plot: Plot, record: Mapping[str, Any], *, title: str, subtitl
         figure = new_figure(title, subtitle)
         axes = figure.axes[0]
         faces = [colors[band] for band in bands]
-        axes.add_collection(PolyCollection(boxes, facecolors=faces, edgecolors=faces, linewidths=0.3))
+        axes.add_collection(PolyCollection(boxes, facecolors=faces, edgecolors=faces, linewidths=0.6))
         axes.grid(False)
         (left, right), (low, high) = (_edges(x)[[0, -1]], _edges(y)[[0, -1]])
         axes.set_xlim(left, right)
-        axes.set_ylim(low, high)
+        lit = y[(values > bounds[1]).any(axis=1)]
+        axes.set_ylim(low, min(high, 1.25 * lit.max() if lit.size else high))
         bar = figure.colorbar(ScalarMappable(norm, ListedColormap(colors)), ax=axes, ticks=bounds, pad=0.02)
         bar.ax.set_yticklabels([_bound_name(bound) for bound in bounds])
         bar.set_label(plot.color_label)
@@ -166,7 +169,7 @@ def scatter_figure(plot: Plot, records: Sequence[Mapping[str, Any]], *, title: s
             color, marker = COLORS[index % len(COLORS)], _MARKERS[index % len(_MARKERS)]
             axes.plot(x, y, marker, color=color, markersize=6, alpha=0.85, label=record["label"])
             places += zip(np.log10(x), np.log10(y), strict=True)
-            names += [clean(name) for name in record["names"]]
+            names += [clean(name, 36) for name in record["names"]]
         for axis, name in ((0, "x"), (1, "y")):
             log_axis(axes, ticks[axis], name)
             _zero_tick(axes, name, ticks[axis], np.concatenate([group[axis] for group in groups]))
@@ -231,19 +234,23 @@ def _values(line: Line) -> list[np.ndarray]:
 
 def _y_axis(axes: "Axes", plot: Plot, values: np.ndarray) -> None:
     if plot.y_scale == "linear":
-        linear_axis(axes, values)
-    else:
+        linear_axis(axes, [*values, *(plot.y_range or ())])
+    elif plot.lowest is None:
         decade_axis(axes, values)
+    else:
+        # An infinity is passed over; what lies below the end of the axis must not be, or the axis would end early.
+        decade_axis(axes, np.where(np.isfinite(values), np.maximum(values, plot.lowest / LN10), values))
 
 
-def _x_axis(axes: "Axes", plot: Plot, x: np.ndarray, dodge: bool) -> None:
+def _x_axis(axes: "Axes", plot: Plot, positions: Sequence[np.ndarray], dodge: bool) -> None:
+    x = np.concatenate(positions)
     if plot.x_scale == "log" and x.size:
         log_axis(axes, log_ticks(x))
         spare = 1.25 if dodge else 1.08
         axes.set_xlim(x.min() / spare, x.max() * spare)
     elif x.size:
         low, high = x.min(), x.max()
-        spare = 0.0 if low == 0 and x.size > _MOST_MARKS else 0.03 * (high - low)
+        spare = 0.0 if low == 0 and min(map(len, positions)) > _MOST_MARKS else 0.03 * (high - low)
         axes.set_xlim(low - spare, high + spare or low + 1)
 
 
@@ -264,10 +271,10 @@ def _band_bounds(values: np.ndarray) -> list[float]:
     """Cuts the range of log10 values into four to ten bands; what lies below twelve decades shares the lowest."""
     finite = values[np.isfinite(values)]
     high = math.ceil(max(float(finite.max()) if finite.size else 0.0, 0.0) - 1e-9)
-    low = math.floor(max(float(finite.min()) if finite.size else -1.0, high - 12))
+    low = math.floor(min(max(float(finite.min()) if finite.size else -1.0, high - 12), high - 1))
     step = next(step for step in (0.25, 0.5, 1, 2, 5, 10, 50, 1000, 100000) if (high - low) / step <= 10)
     low = math.floor(low / step) * step
-    return [low + step * index for index in range(round((high - low) / step) + 1)] or [low, high]
+    return [low + step * index for index in range(round((high - low) / step) + 1)]
 
 
 def _ramp(count: int) -> list[str]:
@@ -315,19 +322,23 @@ def _zero_tick(axes: "Axes", name: str, ticks: Sequence[float], values: np.ndarr
 
 
 def _name_points(axes: "Axes", places: np.ndarray, names: Sequence[str]) -> None:
-    """Writes names beside points where there is room; the others stand in the table of values alone."""
+    """Writes each name once, beside a point where there is room; the others stand in the CSV file alone."""
     to_pixels = axes.transData.transform
     box = axes.get_window_extent()
     points = to_pixels(10.0**places)
     height = 8.5 * axes.figure.dpi / 72
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    written = set()
     for (x, y), name in zip(points, names, strict=True):
+        if name in written:
+            continue
         width = 0.5 * height * len(name)
         for dx, dy in ((7, -height / 2), (-7 - width, -height / 2), (-width / 2, 6), (-width / 2, -6 - height)):
             area = (x + dx, y + dy, x + dx + width, y + dy + height)
             inside = area[0] > box.x0 and area[2] < box.x1 and area[1] > box.y0 and area[3] < box.y1
             if inside and not any(_overlap(area, other) for other in taken):
                 taken.append(area)
+                written.add(name)
                 axes.annotate(name, axes.transData.inverted().transform(area[:2]), fontsize=7, annotation_clip=False)
                 break
 

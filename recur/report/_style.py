@@ -19,6 +19,9 @@ DASHES = ("solid", (0, (7, 1.5, 1.5, 1.5)), (0, (1.5, 1.2)), (0, (7, 1.5, 1.5, 1
 # Closed forms, floors and other references are dashed lines in the colour of the text.
 _REFERENCE_DASHES = ((0, (5, 3)), (0, (2, 2)), (0, (9, 3)))
 
+# Characters of a legend entry that fit the width of a figure.
+_LEGEND = 56
+
 # Text, axes and ticks are drawn in this colour, which reads on white (PNG) and becomes currentColor in SVG.
 INK = "#1b1f25"
 
@@ -81,7 +84,7 @@ def new_figure(title: str, subtitle: str = "") -> "Figure":
 
     figure = Figure(figsize=(4.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(textwrap.fill(title, 46), fontsize=10.5, fontweight="bold")
+    figure.suptitle(_fill(title, 46, 8), fontsize=10.5, fontweight="bold")
     figure.add_subplot().set_title(_wrap(subtitle), fontsize=8.5)
     return figure
 
@@ -131,8 +134,9 @@ def finish(figure: "Figure") -> None:
     """
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if labels:
-        columns = max(1, min(len(labels), 58 // (max(map(len, labels)) + 6)))
-        rows = math.ceil(len(labels) / columns)
+        labels = [textwrap.fill(label, _LEGEND) for label in labels]
+        columns = max(1, min(len(labels), 58 // (max(len(line) for label in labels for line in label.split("\n")) + 6)))
+        rows = math.ceil(sum(label.count("\n") + 1 for label in labels) / columns)
         figure.set_figheight(3.4 + 0.19 * rows)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, borderaxespad=0.2)
     figure.get_layout_engine().execute(figure)
@@ -145,5 +149,10 @@ def _wrap(subtitle: str) -> str:
     """Breaks a line at its middle dots into lines of about the same length."""
     unbroken = " · ".join(part.replace(" ", "\u00a0") for part in subtitle.split(" · "))
     unbroken = unbroken.replace(" ·", "\u00a0·")
-    lines = math.ceil(len(subtitle) / 64) or 1
-    return textwrap.fill(unbroken, min(64, len(subtitle) // lines + 12))
+    return _fill(unbroken, 64, 12)
+
+
+def _fill(text: str, most: int, spare: int) -> str:
+    """Wraps a text into lines of about the same length."""
+    lines = math.ceil(len(text) / most) or 1
+    return textwrap.fill(text, max(1, min(most, len(text) // lines + spare)))

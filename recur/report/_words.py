@@ -145,7 +145,7 @@ def pairs(lines: Sequence[Line]) -> list[tuple[str, Line, Line]]:
     for line in lines:
         found.setdefault(_but_state(line.record), {})[line.record.get("state")] = line
     return [
-        (", ".join(str(line["init"].record[key]) for key in ("cell", "run") if key in line["init"].record), *both)
+        (", ".join(clean(line["init"].record[key]) for key in ("cell", "run") if key in line["init"].record), *both)
         for line in found.values()
         if {"init", "trained"} <= set(line)
         for both in [(line["init"], line["trained"])]

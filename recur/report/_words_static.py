@@ -1,14 +1,32 @@
 """Plain sentences beside the plots of untrained cells: what their numbers say and what that means."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from recur.report._plot_data import LN10, Line, PlotData
+from recur.report._plot_data import LN10, Line, PlotData, Record
 from recur.report._series import clean
-from recur.report._words import brief, factor, per_step, slope, spread, steps, value_of
+from recur.report._words import brief, factor, horizon, per_step, reach, slope, spread, steps, value_of
 
 HALF_LIFE = "half-life with "
+
+
+def reaches(curves: Sequence[tuple[str, Record]]) -> list[str]:
+    """Says how far each lag curve reaches.
+
+    Args:
+        curves: names and records of kind "lag_curve".
+
+    Returns:
+        A sentence each, the furthest first.
+    """
+    found = [
+        (horizon(np.asarray(record["lag_steps"], float), np.asarray(record["ln_median"], float)), clean(name))
+        for name, record in curves
+    ]
+    found.sort(key=lambda entry: -entry[0][0])
+    return [f"{name}: a thousandth of the gradient at lag 0 reaches {reach(lag)} back" for lag, name in found]
 
 
 def lag_shares(data: PlotData) -> list[str]:
@@ -89,7 +107,7 @@ def condition_number(data: PlotData) -> list[str]:
             text += f"; the exponents predict {brief(slope(theory[0].x, theory[0].y))}"
         sentences.append(text + ")")
     if sentences:
-        sentences.append("At a large condition number the gradient is a copy of one direction, whatever was lost")
+        sentences.append("Where it is large, the gradient arrives along the same few directions, whatever the loss was")
     return sentences
 
 

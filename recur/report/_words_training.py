@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from recur.report._plot_data import PlotData, Record
-from recur.report._words import brief, horizon, pairs, reach, show, spearman, steps, told
+from recur.report._series import clean
+from recur.report._words import brief, horizon, pairs, reach, spearman, steps, told
 
 CORRELATION = "spearman"
 
@@ -66,7 +67,7 @@ def task_success(data: PlotData) -> list[str]:
         if isinstance(seeds, int):
             text += f" ({round(float(line.y[longest]) * seeds)} of {seeds})"
         if longest + 1 < line.x.size:
-            text += f", {brief(100 * float(line.y[longest + 1]))} % T = {brief(line.x[longest + 1])}"
+            text += f", {100 * line.y[longest + 1]:.0f} % of them T = {brief(line.x[longest + 1])}"
         sentences.append(text)
     return sentences
 
@@ -76,7 +77,9 @@ def horizon_solved(data: PlotData) -> list[str]:
     sentences = []
     recorded = [number for number in data.numbers if str(number["name"]).startswith(CORRELATION)]
     if recorded:
-        sentences += [f"{text} ({meaning(_middle(number))})" for number in recorded for text in told([number])]
+        for number in recorded:
+            named = told([{**number, "name": "rank correlation"}])[0]
+            sentences.append(f"{named} ({meaning(_middle(number))})")
     else:
         for record in data.points:
             value = spearman(record["x"], record["y"])
@@ -87,7 +90,7 @@ def horizon_solved(data: PlotData) -> list[str]:
     for record in data.points:
         best = int(np.argmax(record["y"]))
         sentences.append(
-            f"{record['label']}: longest T solved is {brief(record['y'][best])}, by {show(record['names'][best])} "
+            f"{record['label']}: longest T solved is {brief(record['y'][best])}, by {clean(record['names'][best])} "
             f"with a horizon of {steps(record['x'][best])} at initialisation"
         )
     return sentences

@@ -5,9 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import pytest
+from report_html import Reader
 from report_rows import lag_curve, summary
 
 from recur import report
@@ -29,29 +29,6 @@ EXPECTED_FILES = {
     "parameter_norms_elman.svg",
     "parameter_norms_script_alert_1_script.svg",
 }
-
-
-class Reader(HTMLParser):
-    """Collects the tags of a page, its texts, and which tags were never closed."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.words, self.open = [], [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def test_report_is_complete_well_formed_and_needs_no_network(records, tmp_path):
