@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from recur.report._plot_data import PlotData, Record
+from recur.report._plot_data import PlotData
 from recur.report._series import clean
-from recur.report._words import brief, horizon, pairs, reach, spearman, steps, told
+from recur.report._words import brief, horizon, middle, pairs, reach, spearman, steps, told
 
 CORRELATION = "spearman"
 
@@ -79,7 +79,7 @@ def horizon_solved(data: PlotData) -> list[str]:
     if recorded:
         for number in recorded:
             named = told([{**number, "name": "rank correlation"}])[0]
-            sentences.append(f"{named} ({meaning(_middle(number))})")
+            sentences.append(f"{named} ({meaning(middle(number))})")
     else:
         for record in data.points:
             value = spearman(record["x"], record["y"])
@@ -112,8 +112,3 @@ def meaning(correlation: float) -> str:
     if correlation >= 0.3:
         return "the horizon foretells part of it"
     return "the horizon does not foretell it" if correlation > -0.3 else "the opposite of what the horizon foretells"
-
-
-def _middle(number: Record) -> float:
-    value = number["value"]
-    return float(value["median"] if isinstance(value, dict) else value)
