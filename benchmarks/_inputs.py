@@ -37,10 +37,10 @@ def draw_inputs(kind: str, data: str | None, key: jax.Array, seeds: int, length:
         if data is None:
             raise ValueError("data: expected a CSV file for --input=series, got none; give --data=FILE.csv")
         values = tasks.read_series(data)
-        spread = values.std(axis=0)
-        if (spread == 0).any():
+        # Not by a spread of zero, which rounding hides: 1000 times 0.1 has one of 1e-17.
+        if (values == values[0]).all(axis=0).any():
             raise ValueError(f"data: expected columns that vary, got a constant column in {data}; leave it out")
-        return _stretches((values - values.mean(axis=0)) / spread, key, seeds, length).astype(np.float32)
+        return _stretches((values - values.mean(axis=0)) / values.std(axis=0), key, seeds, length).astype(np.float32)
     if kind == "digits":
         try:
             images = tasks.load_digits().images

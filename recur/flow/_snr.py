@@ -78,7 +78,8 @@ def gradient_snr(
 
     Raises:
         TypeError: As `adjoint_log_norms`.
-        ValueError: As `adjoint_log_norms`, fewer than two sequences, or a cell without parameters.
+        ValueError: As `adjoint_log_norms`, fewer than two sequences, sequences that are all the same, or a cell
+            without parameters.
 
     Reference:
         Samples needed by lag: Livi (2025), https://arxiv.org/abs/2512.05790.
@@ -103,12 +104,26 @@ def gradient_snr(
     if not jax.tree.leaves(params):
         raise ValueError(f"params: expected at least one array, got none; {cell!r} has nothing to measure")
     cotangent = read_cotangent(cell, visited, cotangent)
+    _check_differ(xs, visited, cotangent)
 
     def join(axis: int, array: jax.Array) -> jax.Array:
         return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch_shape) :])
 
     visited = jax.tree.map(functools.partial(join, 1), visited)
     return _snr(cell, params, join(1, xs), visited, join(0, cotangent))
+
+
+def _check_differ(xs: jax.Array, visited: State, cotangent: jax.Array) -> None:
+    """Refuses a batch without any noise; under a transformation the numbers are not known yet."""
+    batch_axes = xs.ndim - 2
+    starts = [leaf[0] for leaf in jax.tree.leaves(visited)]
+    rows = [array.reshape(math.prod(array.shape[:batch_axes]), -1) for array in (*starts, cotangent)]
+    rows.append(jnp.moveaxis(xs, 0, -2).reshape(len(rows[0]), -1))
+    if not any(isinstance(row, jax.core.Tracer) or (row != row[:1]).any() for row in rows):
+        raise ValueError(
+            f"xs: expected sequences that differ, got {len(rows[0])} times the same, whose gradients have no noise; "
+            f"draw each anew"
+        )
 
 
 @functools.partial(jax.jit, static_argnames="cell")
