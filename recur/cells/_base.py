@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from recur._checks import brief
 from recur._types import Array, Float, Key, Params, State
 
 
@@ -87,8 +88,15 @@ class Cell(abc.ABC):
 
     def advance(self, params: Any, state: State, projected: Any) -> State:
         """Returns the next state from the current one and ``projected = project(params, x)``."""
-        state, output = self.step(params, state, projected)
-        if type(self).output is Cell.output and output is not state[0]:
+        stepped = self.step(params, state, projected)
+        if not isinstance(stepped, tuple) or hasattr(stepped, "_fields") or len(stepped) != 2:
+            raise TypeError(
+                f"{type(self).__name__}.step: expected a pair (next state, output), got {brief(stepped)}; "
+                f"return both, as in: return state, state[0]"
+            )
+        state, output = stepped
+        # Anything but a tuple is no state: the caller says so, beside the state that it wants.
+        if type(self).output is Cell.output and isinstance(state, tuple) and output is not state[0]:
             raise TypeError(
                 f"{type(self).__name__}.step: expected the output to be the state's first field, "
                 f"got another array; define output(state) to say how the output reads from the state"
