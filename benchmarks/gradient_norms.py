@@ -63,7 +63,9 @@ def benchmark(config: Config, out: str | os.PathLike) -> pathlib.Path:
     out = _machine.writable_folder("out", out)
     records = out / "records.jsonl"
     run = _run_record(config)
-    rows, done = _resume.finished(records, run, jobs)
+    kept, done = _resume.finished(records, run, jobs)
+    rows = setup.rows
+    rows += kept
     report.write_jsonl(records, [run, *rows])
     progress = tqdm.tqdm(jobs.items(), desc="gradient norms", unit="job", disable=None)
     try:

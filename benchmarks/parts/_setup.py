@@ -38,11 +38,13 @@ class Setup:
         config: The run's configuration.
         cells: The chosen cells by label, a user's own among them.
         key: Of all random draws; `key_for` gives each purpose a key of its own.
+        rows: Records of the jobs that are finished, those of a run that was stopped too: for jobs that sum up others.
     """
 
     config: Config
     cells: Mapping[str, cells.Cell]
     key: jax.Array
+    rows: list[Record] = dataclasses.field(default_factory=list)
 
     @property
     def preset(self) -> str:
