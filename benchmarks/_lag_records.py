@@ -1,9 +1,10 @@
 """Gradient norms of one cell at one length, over seeds, as records."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from recur import cells, flow
@@ -12,28 +13,42 @@ DENSE_LAGS = 128
 KEPT_LAGS = 512
 
 
+class Measured(NamedTuple):
+    """ln norms of every seed.
+
+    Args:
+        adjoint: By lag ``[T + 1, S]``.
+        inputs: By lag ``[T, S]``.
+        parameters: Of the parameter gradient, a tree of ``[S]``, one leaf a tensor.
+        shares: Of what each lag contributes to the gradient of all parameters together ``[T, S]``.
+    """
+
+    adjoint: Any
+    inputs: Any
+    parameters: Any
+    shares: Any
+
+
 @functools.partial(jax.jit, static_argnames="cell")
-def measure(cell: cells.Cell, params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+def measure(cell: cells.Cell, params: Any, xs: jax.Array) -> Measured:
     """Measures the gradients of every seed.
 
     Args:
         cell: The recurrence.
         params: Its parameters, leaves ``[S, ...]``.
         xs: Inputs ``[T, S, X]``.
-
-    Returns:
-        ln norms of adjoint ``[T + 1, S]`` and input gradient ``[T, S]``, and of the parameter gradient of each tensor
-        ``[S]``.
     """
 
-    def one_seed(params: Any, xs: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
-        return (
+    def one_seed(params: Any, xs: jax.Array) -> Measured:
+        shares, total = flow.parameter_log_norms(cell, params, xs) if jax.tree.leaves(params) else ({}, {})
+        return Measured(
             flow.adjoint_log_norms(cell, params, xs),
             flow.input_log_norms(cell, params, xs),
-            flow.parameter_log_norms(cell, params, xs).total,
+            total,
+            0.5 * functools.reduce(jnp.logaddexp, [2.0 * leaf for leaf in jax.tree.leaves(shares)], -jnp.inf),
         )
 
-    return jax.vmap(one_seed, in_axes=(0, 1), out_axes=(1, 1, 0))(params, xs)
+    return jax.vmap(one_seed, in_axes=(0, 1), out_axes=Measured(1, 1, 0, 1))(params, xs)
 
 
 def records(meta: dict[str, Any], adjoint: np.ndarray, inputs: np.ndarray, parameters: Any) -> list[dict[str, Any]]:

@@ -43,8 +43,7 @@ def _condition(setup: Setup, label: str) -> list[Record]:
     cell, lags, values = _measured(setup, label)
     logs = np.stack([np.asarray(flow.log_condition_numbers(by_lag)) for by_lag in np.moveaxis(values, 2, 0)], axis=1)
     meta = _meta(setup, label)
-    spectrum = _spectra.SPECTRUM[setup.preset]
-    slope = _spectra.exponent_fields(_spectra.exponents(setup, cell, spectrum)).get("condition_slope_nats_per_step")
+    slope = _spectra.exponent_fields(_spectra.exponents(setup, cell)).get("condition_slope_nats_per_step")
     rows = [series(CONDITION, label, lags, logs, meta)]
     if slope is None:
         return rows

@@ -20,18 +20,20 @@ LN_2 = np.log(2.0)
 
 
 class Sizes(NamedTuple):
-    """Biases b, longest time constants T_max of chrono, and steps T, or fewer if the run has no such length."""
+    """Units H, biases b, longest time constants T_max of chrono, and steps T, or fewer if no length is so long."""
 
+    hidden_size: int
     biases: tuple[float, ...]
     longest: tuple[float, ...]
     steps: int
 
 
+_BIASES, _LONGEST = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (10.0, 30.0, 100.0, 300.0, 1000.0)
 SIZES = {
-    "tiny": Sizes((0.0, 1.0), (4.0,), 16),
-    "quick": Sizes((-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (10.0, 30.0, 100.0, 300.0, 1000.0), 1024),
-    "standard": Sizes((-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (10.0, 30.0, 100.0, 300.0, 1000.0), 4096),
-    "full": Sizes(tuple(np.arange(-2, 6.1, 0.5).tolist()), (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0), 16384),
+    "tiny": Sizes(3, (0.0, 1.0), (4.0,), 16),
+    "quick": Sizes(64, (-2.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0), (10.0, 100.0, 1000.0), 1024),
+    "standard": Sizes(64, _BIASES, _LONGEST, 4096),
+    "full": Sizes(128, tuple(np.arange(-2, 6.1, 0.5).tolist()), (*_LONGEST, 3000.0), 16384),
 }
 TOLD_BIASES, TOLD_LONGEST = (1.0, 3.0), (100.0, 1000.0)
 
@@ -42,7 +44,8 @@ def jobs(setup: Setup) -> list[Job]:
 
 
 def _measure(setup: Setup, label: str) -> list[Record]:
-    cell, sizes = setup.cells[label], SIZES[setup.preset]
+    sizes = SIZES[setup.preset]
+    cell = setup.cell(label, hidden_size=sizes.hidden_size)
     inits = getattr(cell, "inits", None)
     keep = getattr(inits, "keep", None)
     if keep is None:
@@ -50,15 +53,12 @@ def _measure(setup: Setup, label: str) -> list[Record]:
     gate, steps = inits.gates.index(keep), setup.steps(sizes.steps)
     xs = setup.inputs(steps)
     params = setup.draw(cell, xs.shape[-1])
-    biases = [params["bias"].at[:, gate].set(bias) for bias in sizes.biases]
-    for longest in sizes.longest:
-        chrono = setup.cell(label, initializer="chrono", gain=1.0, max_steps=longest)
-        biases.append(setup.draw(chrono, xs.shape[-1])["bias"])
-    biases = jnp.stack(biases)
+    by_bias = [params["bias"].at[:, gate].set(bias) for bias in sizes.biases]
+    biases = jnp.stack([*by_bias, *(_chrono(setup, inits, params["bias"], longest) for longest in sizes.longest)])
     alone = {**params, "kernel": 0 * params["kernel"], "recurrent_kernel": 0 * params["recurrent_kernel"]}
     measured, of_gates = (half_lives(np.asarray(_adjoint(cell, p, biases, xs), np.float64)) for p in (params, alone))
     predicted = _predicted(np.asarray(biases[:, :, gate], np.float64), steps)
-    meta = setup.meta(label, length=steps, state="init", gate=keep)
+    meta = setup.meta(label, hidden_size=sizes.hidden_size, length=steps, state="init", gate=keep)
     names = [f"{keep} bias {bias:g}" for bias in sizes.biases] + [f"chrono T_max = {t:g}" for t in sizes.longest]
     told = [*(bias in TOLD_BIASES for bias in sizes.biases), *(longest in TOLD_LONGEST for longest in sizes.longest)]
     count = len(sizes.biases)
@@ -80,6 +80,13 @@ def _measure(setup: Setup, label: str) -> list[Record]:
             if told[i]
         ),
     ]
+
+
+def _chrono(setup: Setup, inits: Any, like: jax.Array, longest: float) -> jax.Array:
+    """Draws biases ``[S, G, H]`` that spread the time constants over [2, longest]."""
+    keys = jax.random.split(setup.key_for("chrono"), setup.seeds)
+    gates = inits.gates, inits.keep, inits.write
+    return jnp.stack([cells.Chrono(longest).biases(key, *gates, like.shape[-1], like.dtype) for key in keys])
 
 
 @functools.partial(jax.jit, static_argnames="cell")

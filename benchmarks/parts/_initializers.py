@@ -37,7 +37,7 @@ def _measure(setup: Setup, label: str, initializer: str) -> list[Record]:
     except ValueError as error:
         return [skipped("summary", label, f"{initializer}: {error}")]
     curves = np.asarray(_adjoint(cell, params, xs), np.float64)
-    fields = _spectra.exponent_fields(_spectra.exponents(setup, cell, _spectra.SPECTRUM[setup.preset]))
+    fields = _spectra.exponent_fields(_spectra.exponents(setup, cell))
     meta = setup.meta(label, length=length, initializer=initializer, gain=1.0)
     return [{"kind": "summary", **meta, **_lag_records.summary(curves), **fields}]
 

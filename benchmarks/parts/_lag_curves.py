@@ -20,10 +20,17 @@ def jobs(setup: Setup) -> list[Job]:
 
 def _measure(setup: Setup, label: str, length: int) -> list[Record]:
     """The verdict on the longest length tells the exponents too, which belong to the cell and not to a length."""
-    cell, xs = setup.cells[label], setup.inputs(length)
-    measured = _lag_records.measure(cell, setup.draw(cell, xs.shape[-1]), xs)
-    *rows, summary = _lag_records.records(setup.meta(label, length=length), *jax.tree.map(np.asarray, measured))
+    found = measured(setup, label, length)
+    meta = setup.meta(label, length=length)
+    *rows, summary = _lag_records.records(meta, found.adjoint, found.inputs, found.parameters)
     if length == max(setup.config.lengths):
-        values = _spectra.exponents(setup, cell, _spectra.SPECTRUM[setup.preset])
+        values = _spectra.exponents(setup, setup.cells[label])
         summary |= _spectra.exponent_fields(values)
     return [*rows, summary]
+
+
+@functools.lru_cache(maxsize=_spectra.KEPT)
+def measured(setup: Setup, label: str, length: int) -> _lag_records.Measured:
+    """Returns the ln norms of a cell of the run, as NumPy arrays."""
+    cell, xs = setup.cells[label], setup.inputs(length)
+    return jax.tree.map(np.asarray, _lag_records.measure(cell, setup.draw(cell, xs.shape[-1]), xs))

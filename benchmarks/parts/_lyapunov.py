@@ -20,8 +20,8 @@ def jobs(setup: Setup) -> list[Job]:
 
 
 def _of_cell(setup: Setup, label: str) -> list[Record]:
-    values = _spectra.exponents(setup, setup.cells[label], _spectra.SPECTRUM[setup.preset])
-    steps = setup.steps(_spectra.SPECTRUM[setup.preset].steps)
+    values = _spectra.exponents(setup, setup.cells[label])
+    steps = setup.steps(_spectra.SPECTRUM_STEPS[setup.preset])
     return _records(label, values, setup.meta(label, state="init", length=steps))
 
 
@@ -32,10 +32,10 @@ def _linear(setup: Setup) -> list[Record]:
     """
     config = setup.config
     cell = cells.elman(config.hidden_size, activation="identity", recurrent_init=cells.Gaussian(1.0))
-    steps = _spectra.SPECTRUM[setup.preset].steps
+    steps = _spectra.SPECTRUM_STEPS[setup.preset]
     xs = _spectra.still(steps, setup.seeds, setup.dtype)
     params = setup.draw(cell, 1, LINEAR)
-    values = np.asarray(_spectra.spectra(cell, params, xs, None, None, steps // 2), np.float64)
+    values = np.asarray(_spectra.spectra(cell, params, xs, steps // 2), np.float64)
     n = len(values)
     x = np.arange(1, n + 1) / n
     circle = {"cell": LINEAR, "hidden_size": n, "initializer": "gaussian", "gain": 1.0, "input": "no"}

@@ -19,17 +19,27 @@ PLAIN = ("bfloat16", "float32", "float64")
 
 
 class Sizes(NamedTuple):
-    """Steps T of the linear network, and of the run's cells (fewer if the run has no such length; 0 for none)."""
+    """Steps T of the linear network; how many of the run's cells, from the last on, and for how many steps.
+
+    Every cell is compiled four times.
+    """
 
     linear: int
     cells: int
+    steps: int
 
 
-SIZES = {"tiny": Sizes(24, 8), "quick": Sizes(4000, 1024), "standard": Sizes(4000, 4096), "full": Sizes(4000, 16384)}
+SIZES = {
+    "tiny": Sizes(24, 1, 8),
+    "quick": Sizes(4000, 1, 1024),
+    "standard": Sizes(4000, 100, 4096),
+    "full": Sizes(4000, 100, 16384),
+}
 
 
 def jobs(setup: Setup) -> list[Job]:
-    of_cells = [Job(label, functools.partial(_of_cell, setup, label)) for label in setup.cells]
+    chosen = list(setup.cells)[-SIZES[setup.preset].cells :]
+    of_cells = [Job(label, functools.partial(_of_cell, setup, label)) for label in chosen]
     return [Job(LINEAR, functools.partial(_linear, setup)), *of_cells]
 
 
@@ -45,7 +55,7 @@ def _linear(setup: Setup) -> list[Record]:
 
 
 def _of_cell(setup: Setup, label: str) -> list[Record]:
-    steps = setup.steps(SIZES[setup.preset].cells)
+    steps = setup.steps(SIZES[setup.preset].steps)
     xs = np.asarray(setup.inputs(steps), np.float32)
     return list(_curves(setup, label, setup.cells[label], xs, setup.meta(label, length=steps, state="init")))
 

@@ -110,8 +110,7 @@ class Setup:
 
     def draw(self, cell: cells.Cell, input_size: int, purpose: str = "cells") -> Any:
         """Draws parameters for every seed, leaves ``[S, ...]``."""
-        keys = jax.random.split(self.key_for(purpose), self.seeds)
-        return _draw(cell, keys, input_size, self.dtype)
+        return _draw(self, cell, input_size, purpose)
 
     def steps(self, most: int) -> int:
         """Returns `most`, or the longest length of the run if that is shorter: data may end there."""
@@ -140,9 +139,11 @@ def _read(setup: Setup, length: int, sequences: int) -> np.ndarray:
     return _inputs.draw_inputs(setup.config.input, setup.config.data, key, sequences, length)
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "input_size", "dtype"))
-def _draw(cell: cells.Cell, keys: jax.Array, input_size: int, dtype: Any) -> Any:
-    return jax.vmap(lambda key: cell.init(key, input_size, dtype))(keys)
+@functools.lru_cache(maxsize=8)
+def _draw(setup: Setup, cell: cells.Cell, input_size: int, purpose: str) -> Any:
+    # One by one and not compiled as a whole, which would take longer than the draws.
+    keys = jax.random.split(setup.key_for(purpose), setup.seeds)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(cell.init(key, input_size, setup.dtype) for key in keys))
 
 
 def spread(values: Any) -> dict[str, float]:

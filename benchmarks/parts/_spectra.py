@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,56 +14,29 @@ from recur import cells, flow
 KEPT = 64
 
 
-class Spectrum(NamedTuple):
-    """How exponents are measured.
-
-    Args:
-        steps: Steps T, the warm-up among them; fewer where the run's longest length is shorter.
-        steps_per_qr: Between re-orthonormalisations; beyond a few, exponents far below the top drown in rounding.
-        hidden_size: Units; None for those of the run.
-    """
-
-    steps: int
-    steps_per_qr: int = 1
-    hidden_size: int | None = None
-
-
-SPECTRUM = {
-    "tiny": Spectrum(16),
-    "quick": Spectrum(250, 2),
-    "standard": Spectrum(1000, 2),
-    "full": Spectrum(4000, 2),
-}
-"""For the whole state of the run's cells."""
+SPECTRUM_STEPS = {"tiny": 16, "quick": 200, "standard": 1000, "full": 4000}
+"""Steps for a whole spectrum, or fewer where the run's longest length is shorter."""
 
 
 @functools.lru_cache(maxsize=KEPT)
-def exponents(setup: Setup, cell: cells.Cell, spectrum: Spectrum) -> np.ndarray:
-    """Measures all exponents of a cell on the run's inputs, a fifth of the steps discarded: ``[n, S]``."""
-    steps = setup.steps(spectrum.steps)
-    xs, warmup = setup.inputs(steps), steps // 5
-    per_qr = min(spectrum.steps_per_qr, steps - warmup)
-    params = setup.draw(cell, xs.shape[-1])
-    return np.asarray(spectra(cell, params, xs, None, None, warmup, per_qr), np.float64)
+def exponents(setup: Setup, cell: cells.Cell) -> np.ndarray:
+    """Measures all exponents of a cell on the run's inputs, a fifth of the steps discarded: ``[n, S]``.
+
+    Directions are made orthonormal at every step: gated cells shrink some by so much in two that rounding hides them.
+    """
+    steps = setup.steps(SPECTRUM_STEPS[setup.preset])
+    xs = setup.inputs(steps)
+    return np.asarray(spectra(cell, setup.draw(cell, xs.shape[-1]), xs, steps // 5), np.float64)
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "k", "warmup", "steps_per_qr"))
-def spectra(
-    cell: cells.Cell,
-    params: Any,
-    xs: jax.Array,
-    start: Any,
-    k: int | None,
-    warmup: int,
-    steps_per_qr: int = 1,
-) -> jax.Array:
-    """Measures exponents of every seed ``[n, S]``; params and start ``[S, ...]``, inputs ``[T, S, X]``."""
+@functools.partial(jax.jit, static_argnames=("cell", "warmup"))
+def spectra(cell: cells.Cell, params: Any, xs: jax.Array, warmup: int) -> jax.Array:
+    """Measures all exponents of every seed ``[n, S]``; parameters ``[S, ...]``, inputs ``[T, S, X]``."""
 
-    def one(params: Any, xs: jax.Array, start: Any) -> jax.Array:
-        options = {"k": k, "warmup": warmup, "steps_per_qr": steps_per_qr}
-        return flow.lyapunov_spectrum(cell, params, xs, start, **options)
+    def one(params: Any, xs: jax.Array) -> jax.Array:
+        return flow.lyapunov_spectrum(cell, params, xs, warmup=warmup)
 
-    return jax.vmap(one, in_axes=(0, 1, 0), out_axes=1)(params, xs, start)
+    return jax.vmap(one, in_axes=(0, 1), out_axes=1)(params, xs)
 
 
 def exponent_fields(values: np.ndarray) -> Record:
