@@ -14,6 +14,8 @@ from benchmarks.parts import (
     _precision,
     _selfcheck,
     _snr,
+    _tasks,
+    _training,
 )
 from benchmarks.parts._setup import Job as Job
 from benchmarks.parts._setup import Setup as Setup
@@ -21,6 +23,9 @@ from benchmarks.parts._setup import Setup as Setup
 PARTS: dict[str, Callable[[Setup], list[Job]]] = {
     "lag_curves": _lag_curves.jobs,
     "initializers": _initializers.jobs,
+    "training": _training.jobs,
+    "task_success": _tasks.success_jobs,
+    "horizon_solved": _tasks.horizon_jobs,
     "lag_shares": _lag_shares.jobs,
     "lyapunov_spectrum": _lyapunov.jobs,
     "gain": _gain.jobs,
