@@ -1,11 +1,12 @@
 # Everything from a fresh clone, on a machine with Python (>= 3.11) and make alone.
-#   make report           the main job: measures gradient norms over lengths and writes a page
+#   make report           the main job: measures how gradients flow and writes a page; PRESET=standard, full for more
 #   make test [PEERS=1]   lint and all tests; PEERS=1 also compares with torch and Keras, live
 #   make test-slow        the long runs that `make test` leaves out
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 OUT    ?= runs/gradient_norms
+PRESET ?= quick
 ARGS   ?=
 comma  := ,
 EXTRAS := test$(if $(PEERS),$(comma)peers)
@@ -17,7 +18,7 @@ TEST_STAMP := $(VENV)/.installed-test$(if $(PEERS),-peers)
 .PHONY: report test test-slow lint format clean
 
 report: $(BASE_STAMP)
-	$(PY) -m benchmarks.gradient_norms --out=$(OUT) $(ARGS)
+	$(PY) -m benchmarks.gradient_norms --preset=$(PRESET) --out=$(OUT) $(ARGS)
 
 test: lint
 	$(PY) -m pytest -n 2 $(ARGS)

@@ -41,7 +41,8 @@ GAIN = flags.DEFINE_float("gain", 1.0, "Factor of the recurrent kernels.")
 INPUT = flags.DEFINE_enum("input", "text", _inputs.INPUTS, "What the cells read.")
 DATA = flags.DEFINE_string("data", None, "File to read for --input=text (UTF-8) or --input=series (CSV).")
 DTYPE = flags.DEFINE_enum("dtype", "float32", ("float32", "float64", "bfloat16"), "Of parameters and inputs.")
-OUT = flags.DEFINE_string("out", "runs/gradient_norms", "Folder for the page, records and tables.")
+OUT = flags.DEFINE_string("out", None, "Folder for the page, records and tables; by default runs/gradient_norms.")
+COMPARE = flags.DEFINE_list("compare", [], "Folders of two earlier runs or more: puts them on one page, in --out.")
 
 
 def benchmark(config: Config, out: str | os.PathLike) -> pathlib.Path:
@@ -145,7 +146,10 @@ def _config() -> Config:
 
 def main(argv: list[str]) -> None:
     del argv
-    page = benchmark(_config(), OUT.value)
+    if COMPARE.value:
+        page = report.compare_pages(COMPARE.value, _machine.writable_folder("out", OUT.value or "runs/compared"))
+    else:
+        page = benchmark(_config(), OUT.value or "runs/gradient_norms")
     print(f"{(page.parent / 'summary.md').read_text(encoding='utf-8')}\npage: {page}")
 
 

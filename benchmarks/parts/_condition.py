@@ -45,11 +45,10 @@ def _condition(setup: Setup, label: str) -> list[Record]:
     meta = _meta(setup, label)
     slope = _spectra.exponent_fields(_spectra.exponents(setup, cell)).get("condition_slope_nats_per_step")
     rows = [series(CONDITION, label, lags, logs, meta)]
-    if slope is None:
-        return rows
-    line = reference(CONDITION, f"{label}: (λ₁ − λₙ) k", lags, slope["median"] * np.asarray(lags, float), cell=label)
-    last = number(CONDITION, f"ln kappa / k at lag {lags[-1]}, nats a step", logs[-1] / lags[-1], meta)
-    return [*rows, line, last, {**last, "name": "λ₁ − λₙ, nats a step", "value": slope}]
+    if slope is not None:
+        line = slope["median"] * np.asarray(lags, float)
+        rows.append(reference(CONDITION, f"{label}: (λ₁ − λₙ) k", lags, line, cell=label))
+    return rows
 
 
 def _histograms(setup: Setup, label: str) -> list[Record]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.parts import _spectra
-from benchmarks.parts._setup import Job, Record, Setup, number, reference, series
+from benchmarks.parts._setup import Job, Record, Setup, reference, series
 from recur import cells, flow
 
 PLOT = "gain"
@@ -34,8 +34,6 @@ SIZES = {
         (128, 256, 512), (*np.arange(0.5, 2.01, 0.1).round(1).tolist(), 2.5, 3.0, 4.0, 5.0, 7.0, 10.0), 10000, 1000
     ),
 }
-TOLD = (2.0, 3.0)
-"""Gains whose exponents are told as numbers."""
 
 
 def jobs(setup: Setup) -> list[Job]:
@@ -56,13 +54,7 @@ def _measure(setup: Setup, width: int) -> list[Record]:
     xs = _spectra.still(sizes.steps, 1, setup.dtype)[:, 0]
     values = np.stack([_top(cell, params, xs, start, gain, sizes.warmup) for gain in sizes.gains])
     meta = setup.meta(None, cell="elman", hidden_size=width, initializer="gaussian", input="no", length=sizes.steps)
-    rows = [series(PLOT, f"{width} units", sizes.gains, values, meta)]
-    for gain, of_networks in zip(sizes.gains, values, strict=True):
-        if gain in TOLD:
-            theory = flow.mean_field_tanh(gain).exponent
-            name = f"exponent at g = {gain:g}, {width} units, nats a step (mean field {theory:.3f})"
-            rows.append(number(PLOT, name, of_networks, meta))
-    return rows
+    return [series(PLOT, f"{width} units", sizes.gains, values, meta)]
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "warmup"))

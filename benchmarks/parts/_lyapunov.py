@@ -52,4 +52,6 @@ def _records(label: str, values: np.ndarray, meta: Record) -> list[Record]:
     x = np.arange(1, len(values) + 1) / len(values)
     rows = [series(PLOT, label, x[finite], values[finite], meta)] if finite.any() else []
     gone = np.isneginf(values).sum(axis=0)
-    return [*rows, number(PLOT, f"exponents that are -inf, of {len(values)}, left out", gone, meta)]
+    if gone.any():
+        rows.append(number(PLOT, f"exponents that are -inf, of {len(values)}, left out", gone, meta))
+    return rows

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import _lag_records
-from benchmarks.parts._setup import Job, Record, Setup, number, reference, series
+from benchmarks.parts._setup import Job, Record, Setup, reference, series
 from recur import cells, flow
 
 PLOT = "precision"
@@ -70,16 +70,9 @@ def _curves(setup: Setup, name: str, cell: cells.Cell, xs: np.ndarray, meta: Rec
             norms = np.asarray(_plain(cell, *arguments).astype(jnp.promote_types(dtype, jnp.float32)), np.float64)
         with np.errstate(divide="ignore"):
             logs = np.log(norms)
-        told = {**meta, "dtype": dtype}
-        yield series(PLOT, f"{name}, {dtype} plain", lags, logs[lags], told)
-        yield number(PLOT, f"first lag at which the plain {dtype} norm is zero, inf or nan", _breaks(logs), told)
+        yield series(PLOT, f"{name}, {dtype} plain", lags, logs[lags], {**meta, "dtype": dtype})
     logs = np.asarray(_log_space(cell, *jax.tree.map(jnp.asarray, (drawn, xs))), np.float64)
     yield series(PLOT, f"{name}, log space", lags, logs[lags], {**meta, "dtype": "float32"})
-
-
-def _breaks(logs: np.ndarray) -> np.ndarray:
-    broken = ~np.isfinite(logs)
-    return np.where(broken.any(axis=0), np.argmax(broken, axis=0), np.inf)
 
 
 @functools.partial(jax.jit, static_argnames="cell")
