@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # What a reader would wait minutes for. absl takes the last value of a flag.
 SHORTER = {
-    "benchmarks.gradient_norms": ["--lengths=8", "--seeds=2", "--hidden_size=4"],
+    "benchmarks.gradient_norms": ["--preset=tiny", "--parts=lag_curves", "--lengths=8", "--seeds=2", "--hidden_size=4"],
     "benchmarks.selfcheck": ["--cells=elman"],
     "experiments.multiplication": ["--epochs=1", "--seeds=1", "--hidden_size=4"],
     "experiments.ramp": ["--epochs=2", "--seeds=1"],
