@@ -10,12 +10,14 @@ from recur.report._files import write_text
 from recur.report._gradient_figures import lag_figures, length_figures, parameter_figures
 from recur.report._gradient_records import Record, by_kind, flat_row, group_by_name, lag_rows, run_facts, series_rows
 from recur.report._page import Page
-from recur.report._plot_figures import Drawn, Hues, draw_plot
+from recur.report._plot_figures import Drawn, Hues, draw_plot, not_measured
 from recur.report._plot_table import BESIDE, FIRST, LAGS, LENGTHS, PARAMETERS, PLOTS, SECTIONS
+from recur.report._record_checks import VERDICTS
 from recur.report._records import normalize, write_csv
-from recur.report._series import differing, name_of
+from recur.report._series import name_of, naming
 from recur.report._tables import escape_markdown, markdown_table
 from recur.report._verdicts import masking_sentence, sentence, verdict_rows
+from recur.report._words import few
 
 TITLE = "How gradients flow back through time"
 LEAD = (
@@ -111,17 +113,19 @@ def write_report(
         ValueError: as `gradient_page`.
     """
     kinds = by_kind(records)
-    fields = differing(_measured(kinds), leave_out=("length", "tensor")) if _measured(kinds) else ("cell",)
+    fields = naming(kinds["summary"])
     summaries = sorted(kinds["summary"], key=_by_cell(kinds["summary"], fields))
+    sentences = [sentence(name, group[-1]) for name, group in group_by_name(summaries, fields).items()]
+    skipped = [record for record in kinds["skipped"] if record["plot"] == VERDICTS]
     longest = [group[-1] for group in group_by_name(summaries, fields).values()]
     contents = Contents(
         title=title,
         lead=lead,
-        sentences=[sentence(name, group[-1]) for name, group in group_by_name(summaries, fields).items()],
+        sentences=[*few(sentences), *few(not_measured(skipped))],
         verdicts=verdict_rows(longest, fields),
         by_length=verdict_rows(summaries, fields) if len(summaries) > len(longest) else (),
         differences=differences,
-        drawn=_figures(kinds, fields),
+        drawn=_figures(kinds),
         literature=literature_rows(kinds["literature"]),
         checks=kinds["check"],
         facts=run_facts(kinds),
@@ -141,10 +145,6 @@ def write_report(
     return _page(contents).write(out_dir / "index.html")
 
 
-def _measured(kinds: Mapping[str, Sequence[Record]]) -> list[Record]:
-    return [*kinds["summary"], *kinds["lag_curve"], *kinds["parameter_norm"]]
-
-
 def _by_cell(summaries: Sequence[Record], fields: Sequence[str]):
     """Orders by cell as first seen, then by length: runs that are compared stand below one another."""
     names = [name_of(record, [field for field in fields if field != "run"]) for record in summaries]
@@ -152,15 +152,17 @@ def _by_cell(summaries: Sequence[Record], fields: Sequence[str]):
     return lambda record: (order[name_of(record, [f for f in fields if f != "run"])], record["length"])
 
 
-def _figures(kinds: Mapping[str, Sequence[Record]], fields: Sequence[str]) -> list[Drawn]:
+def _figures(kinds: Mapping[str, Sequence[Record]]) -> list[Drawn]:
     curves, norms = kinds["lag_curve"], kinds["parameter_norm"]
+    measured = [*curves, *norms]
+    fields = naming(measured)
     plotted: dict[str, list[Record]] = {}
     for kind in ("series", "matrix", "points", "number", "skipped"):
         for record in kinds[kind]:
             plotted.setdefault(record["plot"], []).append(record)
     # One colour a cell in every plot of the page.
-    hues = Hues(_measured(kinds), [record for records in plotted.values() for record in records])
-    styles = hues.styles(_measured(kinds), fields)
+    hues = Hues(measured, [record for records in plotted.values() for record in records])
+    styles = hues.styles(measured, fields)
     drawn = [
         *lag_figures(curves, _once(kinds["closed_form"]), fields, styles),
         *length_figures(curves, fields, styles),

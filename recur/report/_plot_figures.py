@@ -10,7 +10,7 @@ from recur.report._series import FIELDS, clean, differing, name_of
 from recur.report._shapes import Styled, heatmap_figure, histogram_figure, line_figure, scatter_figure
 from recur.report._style import COLORS, line_style, reference_style
 from recur.report._svg import to_svg
-from recur.report._words import MOST_SENTENCES, told
+from recur.report._words import few, told
 
 # Fields that tell one curve of a cell from another, and are no part of the cell's name.
 _NOT_THE_CELL = ("length", "tensor", "run", "state", "task", "budget")
@@ -103,16 +103,28 @@ def draw_plot(key: str, records: Sequence[Record], hues: Hues) -> list[Drawn]:
         data = collect([*group, *own], part)
         title = f"{clean(part)}: {_lower(plot.title)}" if part is not None else plot.title
         name = key if len(groups) == 1 else f"{key}_{slug(part, list(groups))}"
-        sentences = _few(plot.words(data))
+        sentences = few(plot.words(data))
         spoken = plot.spoken or "\0"
-        sentences += _few(told(n for n in data.numbers if not str(n["name"]).startswith(spoken)))
+        sentences += few(told(n for n in data.numbers if not str(n["name"]).startswith(spoken)))
         if part == next(iter(groups)):
-            sentences += [f"{clean(record['cell'])}: not measured, {clean(record['reason'])}" for record in skipped]
+            sentences += few(not_measured(skipped))
         for index, figure in enumerate(_figures(plot, data, hues, title)):
             file = f"{name}.svg" if not index else f"{name}_{index + 1}.svg"
             caption = "" if drawn else _caption(plot, data)
             drawn.append(Drawn(key, file, title, to_svg(figure), caption, sentences if not index else ()))
     return drawn
+
+
+def not_measured(skipped: Sequence[Record]) -> list[str]:
+    """Says which cells did not take part.
+
+    Args:
+        skipped: records of that kind.
+
+    Returns:
+        A sentence each, with the reason.
+    """
+    return [f"{clean(record['cell'])}: not measured, {clean(record['reason'], 160)}" for record in skipped]
 
 
 def _part(plot: Plot, record: Record) -> Any:
@@ -173,7 +185,7 @@ def _styled_references(data: PlotData, measured: Sequence[Styled]) -> list[Style
     if len(coloured) > _MOST_REFERENCES:
         for index, entry in enumerate(styled):
             if entry in coloured:
-                label = "dashed: theory, in the colour of its line" if entry is coloured[0] else "_nolegend_"
+                label = "theory, same colour" if entry is coloured[0] else "_nolegend_"
                 styled[index] = Styled(entry.line._replace(label=label), entry.style)
     return styled
 
@@ -192,11 +204,6 @@ def _shared(records: Sequence[Record], plot: Plot) -> str:
 
 def _caption(plot: Plot, data: PlotData) -> str:
     return f"{plot.caption} Dashed: closed form or theory." if data.references else plot.caption
-
-
-def _few(sentences: Sequence[str]) -> list[str]:
-    left = len(sentences) - MOST_SENTENCES
-    return [*sentences[:MOST_SENTENCES], *([f"... and {left} more lines"] if left > 0 else [])]
 
 
 def _lower(title: str) -> str:

@@ -152,6 +152,7 @@ PLOTS: dict[str, Plot] = {
         caption="The same gradient computed plainly in several formats and in log space. A line that ends with a "
         "mark under- or overflowed there: the gradient is not zero, the format cannot hold it.",
         words=static.precision,
+        spoken=static.FIRST_LAG,
     ),
     "gate_statistics": Plot(
         title="Gates while training",

@@ -64,6 +64,19 @@ def differing(records: Sequence[Mapping[str, Any]], leave_out: Sequence[str] = (
     return tuple(f for f in fields if len({_tell(f, record) for record in records}) > 1) or ("cell",)
 
 
+def naming(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Finds the fields that name what was measured in tables and headings.
+
+    Args:
+        records: of one page.
+
+    Returns:
+        The cell, and what else sets the records apart; what stands on an axis is left out.
+    """
+    apart = differing(records, leave_out=("length", "tensor")) if records else ()
+    return tuple(field for field in FIELDS if field == "cell" or field in apart)
+
+
 def name_of(record: Mapping[str, Any], fields: Sequence[str]) -> str:
     """Names a record by some of its fields, as "lstm, float32".
 

@@ -63,7 +63,9 @@ def line_figure(
             marks = {"marker": "o", "markersize": 3.5} if line.x.size <= _MOST_MARKS else {}
             pale = {"linewidth": 3.5, "alpha": 0.45} if style["color"] in theories else {}
             style = {**style, **marks, **width, **pale}
-            draw_curve(axes, x, line.y, line.band, label=line.label, style=style, x_word=plot.x_word)
+            # Bands over one another would hide what lines that cover each other are to show.
+            band = None if plot.layered else line.band
+            draw_curve(axes, x, line.y, band, label=line.label, style=style, x_word=plot.x_word)
         for line, style in forms:
             keywords = {**style, "zorder": 3}
             draw_curve(axes, line.x, line.y, None, label=line.label, style=keywords, x_word=plot.x_word)

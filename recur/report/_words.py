@@ -11,7 +11,7 @@ from recur.report._plot_data import LN10, Line, Record
 from recur.report._series import clean
 from recur.report._tables import show
 
-MOST_SENTENCES = 12
+_MOST_SENTENCES = 16
 _UNITS = ("steps", "nats a step", "sequences")
 
 
@@ -174,6 +174,19 @@ def told(numbers: Iterable[Record]) -> list[str]:
     return sentences
 
 
+def few(sentences: Sequence[str]) -> list[str]:
+    """Keeps as many sentences as one reads.
+
+    Args:
+        sentences: any number.
+
+    Returns:
+        The first ones, and how many more there are.
+    """
+    left = len(sentences) - _MOST_SENTENCES
+    return [*sentences[:_MOST_SENTENCES], *([f"... and {left} more"] if left > 0 else [])]
+
+
 def value_of(number: Record) -> str:
     """Writes the value of a number.
 
@@ -189,7 +202,8 @@ def value_of(number: Record) -> str:
     if not isinstance(value, Mapping):
         return write(value)
     band = [write(value[key]) for key in ("p10", "p90") if value.get(key) is not None]
-    return write(value["median"]) + (f" ({' to '.join(band)})" if len(band) == 2 else "")
+    middle_text = write(value["median"])
+    return middle_text + (f" ({' to '.join(band)})" if len(band) == 2 and set(band) != {middle_text} else "")
 
 
 def ranks(values: Sequence[float]) -> np.ndarray:

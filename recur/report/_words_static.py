@@ -10,6 +10,7 @@ from recur.report._series import clean
 from recur.report._words import brief, factor, horizon, per_step, reach, slope, spread, steps, value_of
 
 HALF_LIFE = "half-life with "
+FIRST_LAG = "first lag at which"
 
 
 def reaches(curves: Sequence[tuple[str, Record]]) -> list[str]:
@@ -58,7 +59,7 @@ def lyapunov_spectrum(data: PlotData) -> list[str]:
         text = f"{line.label}: largest exponent {spread(line, int(np.nanargmax(line.y)))} nats a step"
         text += f", so a small change {per_step(float(finite.max()))}; smallest {brief(finite.min())}"
         if finite.max() > 0.01:
-            text += f"; {(line.y > 0).sum()} of {line.y.size} exponents are positive: chaos"
+            text += f"; {(line.y > 0).sum()} of {line.y.size} directions grow"
         if gone:
             text += f"; {gone} of {line.y.size} directions are forgotten at once (exponent −∞)"
         sentences.append(text)
@@ -206,8 +207,10 @@ def precision(data: PlotData) -> list[str]:
         first = broken[0]
         what = "underflows to zero" if np.isneginf(line.y[first]) else "is no number"
         what = "overflows" if np.isposinf(line.y[first]) else what
-        before = f", where the norm was {factor(line.y[first - 1])} the step before" if first else ""
-        sentences.append(f"{line.label}: {what} at lag {brief(line.x[first])}{before}")
+        exact = [number for number in data.numbers if _is_break_of(number, line)]
+        lag = value_of(exact[0]) if exact else brief(line.x[first])
+        before = f", where the norm was {factor(line.y[first - 1])} the lag before" if first else ""
+        sentences.append(f"{line.label}: {what} at lag {lag}{before}")
     return sentences
 
 
@@ -219,3 +222,10 @@ def _range(values: np.ndarray) -> str:
 def _same_cell(form: Line, line: Line) -> bool:
     keys = [key for key in ("cell", "run", "state", "initializer") if key in form.record]
     return "cell" in keys and all(form.record[key] == line.record.get(key) for key in keys)
+
+
+def _is_break_of(number: Record, line: Line) -> bool:
+    """Tells whether a number is the lag at which a line breaks: drawn lags may lie apart, the number is exact."""
+    own = ("cell", "run", "dtype")
+    same = all(number.get(key) == line.record.get(key) for key in own)
+    return same and str(number["name"]).startswith(FIRST_LAG) and "plain" in line.label

@@ -3,11 +3,12 @@
 import math
 
 import pytest
-from report_rows import lag_curve, parameter_norm, summary
+from report_rows import flow_rows, lag_curve, parameter_norm, summary
+
+from recur import report
 
 
-@pytest.fixture
-def records():
+def made_up_run():
     cells = {
         "lstm": (-math.log(10) * 90 / 1000, "vanishes, half-life 3.3 steps"),
         "elman": (math.log(10) * 80 / 1000, "explodes, doubles every 3.8 steps"),
@@ -21,3 +22,24 @@ def records():
             rows += [lag_curve(cell, rate, length, quantity) for quantity in ("adjoint", "input")]
             rows += [parameter_norm(cell, length, max(rate, 0) * length, tensor) for tensor in ("all", "kernel")]
     return rows
+
+
+@pytest.fixture
+def records():
+    return made_up_run()
+
+
+@pytest.fixture(scope="session")
+def records_folder(tmp_path_factory):
+    """The page of these records and all beside it, drawn once; to be looked at only."""
+    out = tmp_path_factory.mktemp("records")
+    report.gradient_page(made_up_run(), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def flow_folder(tmp_path_factory):
+    """The page of `flow_rows` and all beside it, drawn once; to be looked at only."""
+    out = tmp_path_factory.mktemp("flow")
+    report.gradient_page(flow_rows(), out)
+    return out

@@ -10,7 +10,6 @@ from report_html import Reader
 from report_rows import flow_rows, series
 from report_svg import lines, marks, texts, tick_scale
 
-from recur import report
 from recur.report._plot_figures import Hues, draw_plot
 from recur.report._plot_table import PLOTS
 from recur.report._records import normalize
@@ -18,14 +17,6 @@ from recur.report._shapes import _boxes
 from recur.report._style import COLORS
 
 LN10 = math.log(10)
-CELLS = ("gru", "lstm")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("run")
-    report.gradient_page(flow_rows(CELLS), out)
-    return out
 
 
 def draw(key, *records):
@@ -38,9 +29,9 @@ def words_of(svg):
 
 
 @pytest.mark.parametrize("key", PLOTS)
-def test_every_plot_tells_axes_units_labels_and_circumstances(folder, key):
-    plot, rows = PLOTS[key], [row for row in flow_rows(CELLS) if row.get("plot") == key]
-    drawn = [words_of(path.read_text()) for path in sorted(folder.glob(f"{key}*.svg"))]
+def test_every_plot_tells_axes_units_labels_and_circumstances(flow_folder, key):
+    plot, rows = PLOTS[key], [row for row in flow_rows() if row.get("plot") == key]
+    drawn = [words_of(path.read_text()) for path in sorted(flow_folder.glob(f"{key}*.svg"))]
     parts = {row[plot.split] for row in rows if row["kind"] == plot.kind} if plot.split else {None}
     assert len(drawn) == len(parts)
     for words in drawn:
@@ -59,11 +50,11 @@ def test_every_plot_tells_axes_units_labels_and_circumstances(folder, key):
 
 
 @pytest.mark.parametrize("key", ["gain", "condition_number", "forget_bias", "memory_curse"])
-def test_closed_forms_are_dashed_and_end_with_the_measured_lines(folder, key):
-    svg = (folder / f"{key}.svg").read_text()
+def test_closed_forms_are_dashed_and_end_with_the_measured_lines(flow_folder, key):
+    svg = (flow_folder / f"{key}.svg").read_text()
     dashed = [path for path in ElementTree.fromstring(svg).iter() if "stroke-dasharray: 5." in path.get("style", "")]
     curves = [path for path in dashed if "clip-path" in path.attrib]
-    references = [row for row in flow_rows(CELLS) if row.get("plot") == key and row.get("reference")]
+    references = [row for row in flow_rows() if row.get("plot") == key and row.get("reference")]
     assert len(curves) == len(references)
     measured = np.concatenate([points[:, 0] for color in COLORS for points in lines(svg, color)])
     for path in curves:
@@ -72,8 +63,8 @@ def test_closed_forms_are_dashed_and_end_with_the_measured_lines(folder, key):
         assert x.max() <= measured.max() + 0.1
 
 
-def test_linear_values_and_their_theory_are_read_back(folder):
-    svg = (folder / "gain.svg").read_text()
+def test_linear_values_and_their_theory_are_read_back(flow_folder):
+    svg = (flow_folder / "gain.svg").read_text()
     (slope, offset), (x_slope, x_offset) = tick_scale_plain(svg, "y"), tick_scale_plain(svg, "x")
     gains = np.array([0.5, 0.9, 1.5, 2, 3, 5])
     for color, n in zip(COLORS, (128, 256), strict=False):
@@ -172,8 +163,8 @@ def test_histograms_share_their_height():
     assert {"k = 1", "k = 100"} <= set(texts(svg))
 
 
-def test_scatter_names_points_once_and_has_a_place_for_none(folder):
-    svg = (folder / "horizon_solved.svg").read_text()
+def test_scatter_names_points_once_and_has_a_place_for_none(flow_folder):
+    svg = (flow_folder / "horizon_solved.svg").read_text()
     assert "none" in texts(svg)
     assert texts(svg).count("lstm, chrono") == 1
     *points, in_legend = marks(svg, COLORS[0])
@@ -184,9 +175,9 @@ def test_scatter_names_points_once_and_has_a_place_for_none(folder):
     np.testing.assert_allclose(rises, rises[0], atol=0.05)
 
 
-def test_one_cell_has_one_colour_in_all_plots(folder):
+def test_one_cell_has_one_colour_in_all_plots(flow_folder):
     for key in ("lag_shares", "gradient_snr", "samples_needed", "trained_lag"):
-        svg = (folder / f"{key}.svg").read_text()
+        svg = (flow_folder / f"{key}.svg").read_text()
         assert len(lines(svg, COLORS[0])[0]) > 2
         assert len(lines(svg, COLORS[1])[0]) > 2
         assert not lines(svg, COLORS[2])
@@ -215,11 +206,11 @@ def test_look_alikes_and_hostile_labels_stay_apart_and_text():
     assert max(map(len, texts(svg))) <= 64
 
 
-def test_figures_and_sentences_of_the_page_are_whole(folder):
-    page = (folder / "index.html").read_text()
+def test_figures_and_sentences_of_the_page_are_whole(flow_folder):
+    page = (flow_folder / "index.html").read_text()
     reader = Reader(page)
     assert reader.open == []
     names = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
     assert len(names) == len(set(names))
-    assert page.count("<svg") == len(list(folder.glob("*.svg")))
+    assert page.count("<svg") == len(list(flow_folder.glob("*.svg")))
     assert "odd: not measured, its state has no Jacobian" in "".join(reader.words)

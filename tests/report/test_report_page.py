@@ -3,6 +3,7 @@ import csv
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -31,11 +32,9 @@ EXPECTED_FILES = {
 }
 
 
-def test_report_is_complete_well_formed_and_needs_no_network(records, tmp_path):
-    index = report.gradient_page(records, tmp_path)
-    assert index == tmp_path / "index.html"
-    assert {entry.name for entry in tmp_path.iterdir()} == EXPECTED_FILES
-    page = index.read_text()
+def test_report_is_complete_well_formed_and_needs_no_network(records_folder):
+    assert {entry.name for entry in records_folder.iterdir()} == EXPECTED_FILES
+    page = (records_folder / "index.html").read_text()
     reader = Reader(page)
     assert reader.open == []
     for tag, attributes in reader.tags:
@@ -55,8 +54,8 @@ def test_report_is_complete_well_formed_and_needs_no_network(records, tmp_path):
     assert {"xmlns", "viewbox"} <= next(set(attributes) for tag, attributes in reader.tags if tag == "svg")
 
 
-def test_page_declares_language_width_title_schemes_and_print(records, tmp_path):
-    page = report.gradient_page(records, tmp_path).read_text()
+def test_page_declares_language_width_title_schemes_and_print(records_folder):
+    page = (records_folder / "index.html").read_text()
     tags = Reader(page).tags
     assert ("html", {"lang": "en"}) in tags
     assert any(tag == "meta" and "width=device-width" in attributes.get("content", "") for tag, attributes in tags)
@@ -65,20 +64,20 @@ def test_page_declares_language_width_title_schemes_and_print(records, tmp_path)
         assert rule in page
 
 
-def test_names_from_the_data_stay_text(records, tmp_path):
-    page = report.gradient_page(records, tmp_path).read_text()
+def test_names_from_the_data_stay_text(records_folder):
+    page = (records_folder / "index.html").read_text()
     reader = Reader(page)
     assert [tag for tag, _ in reader.tags].count("script") == 1
     assert not any(tag == "b" for tag, _ in reader.tags)
     assert any("<script>alert(1)</script>: neither" in words for words in reader.words)
     assert "<b>all</b>" in reader.words
-    for file in tmp_path.glob("*.svg"):
+    for file in records_folder.glob("*.svg"):
         assert "<script" not in file.read_text()
-    assert "<script" not in (tmp_path / "summary.md").read_text()
+    assert "<script" not in (records_folder / "summary.md").read_text()
 
 
-def test_verdict_comes_first_and_speaks_the_numbers(records, tmp_path):
-    reader = Reader(report.gradient_page(records, tmp_path).read_text())
+def test_verdict_comes_first_and_speaks_the_numbers(records_folder):
+    reader = Reader((records_folder / "index.html").read_text())
     text = "\n".join(reader.words)
     # ln(1e-6) / -0.2072 = 66.7: lag 67 is the first below a millionth.
     assert "lstm: vanishes, half-life 3.3 steps: after 67 steps less than a millionth is left" in text
@@ -98,23 +97,22 @@ def test_half_life_is_a_dash_where_nothing_halves(tmp_path, half_life):
     assert row.split("|")[4].strip() == "—"
 
 
-def test_redrawing_from_the_lines_gives_the_same_bytes(records, tmp_path):
-    report.gradient_page(records, tmp_path / "first")
-    report.write_jsonl(tmp_path / "second" / "records.jsonl", records)
-    assert main([str(tmp_path / "second")]) == 0
+def test_redrawing_from_the_lines_gives_the_same_bytes(records, records_folder, tmp_path, capsys):
+    report.write_jsonl(tmp_path / "records.jsonl", records)
+    assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
     for name in EXPECTED_FILES:
-        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+        assert (records_folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
-def test_csv_files_hold_every_value(records, tmp_path):
-    report.gradient_page(records, tmp_path)
-    with (tmp_path / "lag_curves.csv").open() as file:
+def test_csv_files_hold_every_value(records, records_folder):
+    with (records_folder / "lag_curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(len(record["lag_steps"]) for record in records if record["kind"] == "lag_curve")
     curve = next(record for record in records if record["kind"] == "lag_curve" and record["length"] == 1000)
     matching = [r for r in rows if r["cell"] == curve["cell"] and r["length"] == "1000" and r["quantity"] == "adjoint"]
     assert [float(row["ln_p10"]) for row in matching] == list(curve["ln_p10"])
-    with (tmp_path / "summary.csv").open() as file:
+    with (records_folder / "summary.csv").open() as file:
         first = next(csv.DictReader(file))
     assert float(first["rate_nats_per_step_median"]) == records[1]["rate_nats_per_step"]["median"]
 
@@ -130,8 +128,9 @@ def test_exactly_zero_gradients_are_reported(tmp_path):
     assert "clockwork: vanishes, exactly zero from lag 5" in page
 
 
-def test_records_of_other_kinds_are_counted(records, tmp_path):
-    report.gradient_page([*records, {"kind": "lyapunov"}, {"kind": "lyapunov"}], tmp_path)
+def test_records_of_other_kinds_are_counted(tmp_path):
+    rows = [summary("gru", -0.2, 30, "vanishes"), {"kind": "lyapunov"}, {"kind": "lyapunov"}]
+    report.gradient_page(rows, tmp_path)
     assert "| lyapunov (not shown) | 2 |" in (tmp_path / "summary.md").read_text()
 
 
@@ -150,8 +149,9 @@ def test_records_that_make_no_report_are_refused(records, tmp_path, change, mess
     assert not (tmp_path / "out").exists()
 
 
-def test_failing_run_keeps_the_page_of_before(records, tmp_path, monkeypatch):
-    index = report.gradient_page(records, tmp_path)
+def test_failing_run_keeps_the_page_of_before(records, records_folder, tmp_path, monkeypatch):
+    shutil.copytree(records_folder, tmp_path, dirs_exist_ok=True)
+    index = tmp_path / "index.html"
     before = index.read_bytes()
 
     def fail(*_):

@@ -61,8 +61,8 @@ def test_spectrum_says_what_its_ends_do():
     row = series("lyapunov_spectrum", "a", [0.25, 0.5, 0.75, 1.0], [math.log(2) / 5, 0, -1, -math.inf])
     (said,) = words("lyapunov_spectrum", row)
     assert said == (
-        "a: largest exponent 0.139 nats a step, so a small change doubles every 5 steps; smallest −1; 1 of 4 exponents "
-        "are positive: chaos; 1 of 4 directions are forgotten at once (exponent −∞)"
+        "a: largest exponent 0.139 nats a step, so a small change doubles every 5 steps; smallest −1; 1 of 4 "
+        "directions grow; 1 of 4 directions are forgotten at once (exponent −∞)"
     )
 
 
@@ -129,8 +129,15 @@ def test_curse_of_memory_is_told_as_a_power():
 def test_formats_are_told_by_where_they_break(value, what):
     plain = series("precision", "float32", K, np.where(K < 139, -K * math.log(2), value))
     said = words("precision", plain, series("precision", "log space", K, -K * math.log(2)))
-    assert said[0] == f"float32: {what} at lag 139, where the norm was about 10⁻⁴² the step before"
+    assert said[0] == f"float32: {what} at lag 139, where the norm was about 10⁻⁴² the lag before"
     assert said[1] == "log space: finite to lag 400, about 10⁻¹²⁰ there"
+
+
+def test_the_exact_lag_of_a_break_is_told_where_it_is_known():
+    sparse = series("precision", "a, float32 plain", [0, 100, 500], [0.0, -80.0, -math.inf], cell="a")
+    exact = number("precision", "first lag at which it is zero", spread(138, 139, 141), cell="a", dtype="float32")
+    (said,) = words("precision", sparse, exact)
+    assert said.startswith("a, float32 plain: underflows to zero at lag 139 (138 to 141), ")
 
 
 def test_success_is_told_in_seeds():
