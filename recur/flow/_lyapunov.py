@@ -44,7 +44,7 @@ def lyapunov_spectrum(
 
     Returns:
         Exponents in nats a step, sorted downwards, ``[k, *B]``. -inf where a direction is mapped to zero, to within
-        the rounding of the dtype.
+        the rounding of the dtype: an exponent that lies ``ln(n eps)`` or more below the largest cannot be told from it.
 
     Raises:
         TypeError: As `recur.unroll`.
@@ -95,24 +95,26 @@ def _spectrum(
             return pushed, None
 
         def block(carry: tuple[jax.Array, ...], inputs: tuple) -> tuple[tuple[jax.Array, ...], None]:
-            directions, total, lost = carry
+            directions, total, lost, rounding = carry
             pushed, _ = jax.lax.scan(push, directions, inputs)
             directions, r = jnp.linalg.qr(pushed)
             # Compensated (Kahan) sum: a plain one loses digits over many steps.
             term = _log_diagonal(r) - lost
             new_total = total + term
             lost = jnp.where(jnp.isfinite(new_total), (new_total - total) - term, 0.0)
-            return (directions, new_total, lost), None
+            return (directions, new_total, lost, rounding + _log_rounding(r, flat.size)), None
 
         def run(carry: tuple, start: int, stop: int, steps: int) -> tuple:
             cut = jax.tree.map(lambda leaf: leaf[start:stop].reshape(-1, steps, *leaf.shape[1:]), (before, projected))
             return jax.lax.scan(block, carry, cut)[0]
 
         zeros = jnp.zeros(k, directions.dtype)
-        directions, _, _ = run((directions, zeros, zeros), 0, warmup, 1)
+        directions, *_ = run((directions, zeros, zeros, zeros[0]), 0, warmup, 1)
         blocks = (len(xs) - warmup) // steps_per_qr
         stop = warmup + blocks * steps_per_qr
-        _, total, _ = run((directions, zeros, zeros), warmup, stop, steps_per_qr)
+        _, total, _, rounding = run((directions, zeros, zeros, zeros[0]), warmup, stop, steps_per_qr)
+        # A direction lost at every step comes out as rounding that may be the same each time, and is no number.
+        total = jnp.where(total <= rounding, -jnp.inf, total)
         return mark_not_finite(visited, -jnp.sort(-total / (blocks * steps_per_qr)))
 
     prepared = cell.prepare(params)
@@ -126,6 +128,12 @@ def _log_diagonal(r: jax.Array) -> jax.Array:
     floor = jnp.finfo(r.dtype).eps * jnp.linalg.norm(r, axis=0)
     gone = diagonal <= floor
     return jnp.where(gone, -jnp.inf, jnp.log(jnp.where(gone, 1.0, diagonal)))
+
+
+def _log_rounding(r: jax.Array, n: int) -> jax.Array:
+    """Returns the logarithm of what n terms of a product may be off by, on the scale of the largest column."""
+    largest = jax.lax.stop_gradient(jnp.linalg.norm(r, axis=0).max())
+    return jnp.log(n * jnp.finfo(r.dtype).eps * jnp.where(largest > 0, largest, 1.0))
 
 
 def _generic_directions(n: int, k: int, dtype: jnp.dtype) -> jax.Array:

@@ -146,6 +146,20 @@ def test_lstm_at_rest(b_f, x64):
         assert float(curve[2000] - curve[1900]) / 100 == pytest.approx(falling(f + share * values)[0], abs=1e-9)
 
 
+def test_lstm_at_rest_in_float32():
+    """O7: what is zero comes out as a few roundings, the same at every step, and must not be taken for a number."""
+    units, f, share = 12, sigmoid(1.0), sigmoid(0.5) / 2
+    cell, values = cells.lstm(units), np.linspace(-1.9, 1.7, units)
+    for seed in range(6):
+        basis = np.eye(units) + 0.3 * np.random.default_rng(seed).uniform(-1, 1, (units, units))
+        matrix = basis @ np.diag(values) @ np.linalg.inv(basis)
+        measured = exponents(cell, at_rest(cell, "g", matrix, np.float32, f=1.0, i=0.5))
+        # 24^2 roundings of a QR step, times how far the eigenvectors are from orthogonal.
+        off = 24**2 * 6e-8 * np.linalg.cond(basis)
+        np.testing.assert_allclose(measured[:units], falling(f + share * values), atol=off)
+        assert (measured[units:] == -np.inf).all()
+
+
 @pytest.mark.parametrize("max_steps", [10.0, 784.0, 10_000.0])
 def test_chrono_biases(max_steps, x64):
     """O17: f = u / (1 + u), i + f = 1, forgetting time 1 / (1 - f) = 1 + u, uniform on [2, Tmax]: mean 1 + Tmax / 2."""
