@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Collection, Iterator
 
-from benchmarks import _linear_forms, _nonlinear_forms
+from benchmarks import _linear_forms, _nonlinear_forms, _rest_forms
 from benchmarks._scorecard import Check
 
 
@@ -21,10 +21,15 @@ FORMS = (
     ("O3 scalar", "elman_identity", _linear_forms.scalar),
     ("O4 constant gates", "lstm", _nonlinear_forms.constant_gates),
     ("O5 tanh at rest", "elman", _nonlinear_forms.elman_at_rest),
+    ("O6 update gate at rest", "gru", _rest_forms.gru_at_rest),
+    ("O6 update gate at rest", "gru_reset_before", functools.partial(_rest_forms.gru_at_rest, reset_after=False)),
+    ("O7 carousel at rest", "lstm", _rest_forms.lstm_at_rest),
     ("O8 bound of a step", "elman", _nonlinear_forms.step_bound),
     ("O9 counter-example", "elman_identity", _linear_forms.nilpotent),
     ("O13 sum rule", "elman", _nonlinear_forms.sum_rule),
+    ("O14 Euler step at rest", "antisymmetric", _rest_forms.antisymmetric_at_rest),
     ("O15 rectified identity", "elman_relu", _nonlinear_forms.rectified_identity),
     ("O17 chrono", "lstm", _nonlinear_forms.chrono),
+    ("O20 orthogonal matrix", "orthogonal", _rest_forms.orthogonal_matrices),
 )
 """Number and name of a closed form, the cell it is of, and its measurement."""

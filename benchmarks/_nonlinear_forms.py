@@ -13,14 +13,6 @@ from benchmarks._scorecard import Score
 from recur import cells, flow
 
 
-def _held_eigenvalues(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """A matrix with real eigenvalues of distinct sizes, not normal: itself, these sizes, its eigenbasis' condition."""
-    n = 4
-    basis = np.eye(n) + 0.2 * np.random.default_rng(seed).uniform(-1, 1, (n, n))
-    matrix = _rounding.held(basis @ np.diag([0.95, -0.8, 0.6, 0.45]) @ np.linalg.inv(basis))
-    return matrix, np.sort(np.abs(np.linalg.eigvals(matrix)))[::-1], np.linalg.cond(basis)
-
-
 def _elman(matrix: np.ndarray, seed: int) -> tuple[cells.Cell, dict[str, jax.Array]]:
     cell = cells.elman(len(matrix))
     params = cell.init(jax.random.key(seed), 2, float)
@@ -29,7 +21,8 @@ def _elman(matrix: np.ndarray, seed: int) -> tuple[cells.Cell, dict[str, jax.Arr
 
 def elman_at_rest(seed: int) -> Iterator[Score]:
     """O5: what the roundings of a QR step do to an eigenvalue, by Bauer and Fike times the eigenbasis' condition."""
-    matrix, sizes, condition = _held_eigenvalues(seed)
+    matrix, values, condition = _rounding.held_eigenvalues(seed, (0.95, -0.8, 0.6, 0.45))
+    sizes = np.sort(np.abs(values))[::-1]
     cell, params = _elman(matrix, seed)
     exponents = flow.lyapunov_spectrum(cell, params, _rounding.still(600, 2), warmup=300)
     tolerance = _rounding.tolerance(_rounding.qr_step(4) * condition * sizes[0] / sizes, np.log(sizes))
@@ -113,6 +106,11 @@ def chrono(seed: int) -> Iterator[Score]:
     """O17: each unit forgets with a time constant of its own, 1 / (1 - f) = 1 + u in [2, T_max]."""
     units, longest, steps = 8, 784, 500
     drawn = cells.lstm(units, bias_init=cells.Chrono(longest)).init(jax.random.key(seed), 1, float)["bias"]
+    many = cells.Chrono(longest).biases(jax.random.key(seed), ("i", "f"), "f", "i", 100_000, float)
+    mean = (1 + np.exp(np.asarray(many[1], np.float64))).mean()
+    # u is uniform: four standard errors of its mean, which one seed in 16,000 exceeds.
+    band = 4 * (longest - 2) / np.sqrt(12 * 100_000)
+    yield Score("mean of 1 / (1 - f) over 100,000 units = 1 + 784 / 2", 1 + longest / 2, mean, band)
     open_gates = np.asarray(jax.nn.sigmoid(drawn[0]) + jax.nn.sigmoid(drawn[1]), np.float64)
     yield Score("i + f", np.ones(units), open_gates, _rounding.tolerance(2 * _rounding.FUNCTION, 0.0))
     cell, params, gates = _gates_alone(units, dict(zip("ifgo", drawn, strict=True)))

@@ -5,6 +5,7 @@ returned; a logarithm turns a relative error into an absolute one and adds its o
 closed form holds for any parameters, those are put in that the dtype has.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -40,3 +41,11 @@ def still(steps: int, size: int) -> jax.Array:
 
 def orthogonal(n: int, seed: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
+
+
+def held_eigenvalues(seed: int, values: Sequence[float]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Returns a matrix that is not normal, its eigenvalues, near to `values`, and its eigenbasis' condition."""
+    n = len(values)
+    basis = np.eye(n) + 0.2 * np.random.default_rng(seed).uniform(-1, 1, (n, n))
+    matrix = held(basis @ np.diag(values) @ np.linalg.inv(basis))
+    return matrix, np.linalg.eigvals(matrix), np.linalg.cond(basis)
