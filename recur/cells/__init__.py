@@ -3,6 +3,7 @@
 from recur.cells._antisymmetric import antisymmetric
 from recur.cells._base import Affine
 from recur.cells._base import Cell
+from recur.cells._base import FactoredCell
 from recur.cells._base import output_size
 from recur.cells._base import parameter_shapes
 from recur.cells._base import state_type
@@ -34,6 +35,7 @@ __all__ = [
     "Cell",
     "Chrono",
     "Constant",
+    "FactoredCell",
     "Gaussian",
     "GlorotUniform",
     "Identity",

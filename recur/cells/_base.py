@@ -135,6 +135,57 @@ class Cell(abc.ABC):
         return state[0]
 
 
+class FactoredCell(Cell):
+    """A cell whose step is a product with h, what is kept of it, and something cheap: ``update(kept, state)``.
+
+        share_t = h_{t-1} U,   kept_t = keep(projected_t, share_t),   state_t = update(kept_t, state_{t-1})
+
+    Engines run the backward pass on what is kept, so that it holds one product and no activation anew; `recur.flow`
+    makes Jacobians of it. For any leading axes, all time steps at once too.
+    """
+
+    @abc.abstractmethod
+    def recurrent_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
+        """Returns the product with h, linear in h and in the kernel; None where there is no product."""
+
+    @abc.abstractmethod
+    def keep(self, projected: Any, share: Any) -> Any:
+        """Returns what a step and its derivative need of both shares."""
+
+    @abc.abstractmethod
+    def update(self, prepared: Any, state: State, projected: Any, kept: Any) -> State:
+        """Returns the next state."""
+
+    @abc.abstractmethod
+    def input_tangent(self, d_projected: Any, d_share: Any) -> tuple[Any, Any]:
+        """Returns the last two arguments of `update_tangent` from tangents of `projected` and of the product.
+
+        The second is what does not come through a sum, None where there is nothing such.
+        """
+
+    @abc.abstractmethod
+    def update_tangent(
+        self,
+        prepared: Any,
+        state: State,
+        projected: Any,
+        kept: Any,
+        d_prepared: Any,
+        d_state: State,
+        d_sums: Any,
+        d_split: Any,
+    ) -> State:
+        """Returns the tangent of a step from those of its parts, linear in the last four; None stands for zero.
+
+        Of the state's tangent only what does not come through the product counts here, of the prepared parameters'
+        what is no kernel of a product.
+        """
+
+    def advance(self, params: Any, state: State, projected: Any) -> State:
+        """Returns the next state."""
+        return self.update(params, state, projected, self.keep(projected, self.recurrent_share(params, state[0])))
+
+
 @functools.cache
 def state_type(*fields: str) -> type:
     """Returns the NamedTuple class with these fields: the same class for the same fields, whatever the cell."""

@@ -125,7 +125,8 @@ def gate_product(x: Float[Array, "*A F"], kernel: Float[Array, "F G H"]) -> Floa
     """Returns ``x W`` for all gates in one matrix product, accumulated in float32 or better."""
     fan_in, *gates_units = kernel.shape
     accumulate = jnp.result_type(jnp.float32, x.dtype, kernel.dtype)
-    product = jnp.matmul(x, kernel.reshape(fan_in, -1), preferred_element_type=accumulate)
+    # As one matrix, whose gradients are plain products too; over several axes they would be slower contractions.
+    product = jnp.matmul(x.reshape(-1, fan_in), kernel.reshape(fan_in, -1), preferred_element_type=accumulate)
     return product.reshape(*x.shape[:-1], *gates_units)
 
 

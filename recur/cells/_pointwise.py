@@ -8,28 +8,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from recur._checks import brief, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
-from recur.cells._base import Affine, Cell, state_type
-from recur.cells._declaration import Activation, Declaration, Shares
-from recur.cells._derivatives import Derivatives, affine_parts, derivatives, structure
+from recur.cells._base import Affine, FactoredCell, state_type
+from recur.cells._declaration import Activation, Declaration
 from recur.cells._gates import GateInit, expand_to, gate_init, project_gates, recurrent_share
 from recur.cells._init import Chrono, InitSpec
+from recur.cells._kept import gate_tangents, gates, keep, over_gates, slopes
+from recur.cells._structure import affine_parts, is_affine
 
 
 @functools.cache
-def _gates_type(names: tuple[str, ...]) -> type:
-    return namedtuple("Gates", names)
-
-
-@functools.cache
-def _weights_type(names: tuple[str, ...]) -> type:
-    return namedtuple("Weights", names)
+def _named(name: str, fields: tuple[str, ...]) -> type:
+    return namedtuple(name, fields)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class PointwiseCell(Cell):
+class PointwiseCell(FactoredCell):
     """A cell whose step is two matrix products and one elementwise function. Made by a `pointwise` factory.
 
     With ``pre = x W + b + h U`` gate by gate: ``state = update(activation(pre), state[, weights])``.
@@ -61,49 +58,77 @@ class PointwiseCell(Cell):
         """Returns ``x W + b`` for all gates."""
         return project_gates(params, xs)
 
-    def advance(self, params: Params, state: State, projected: Float[Array, "*B G H"]) -> State:
-        """Returns the next state."""
-        return self.update(params, self.activate(projected, self.recurrent_share(params, state[0])), state)
-
-    def recurrent_share(self, params: Any, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
+    def recurrent_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
         """Returns ``h U`` for all gates; None where the gates do not see the state."""
-        return recurrent_share(params, h, self.declaration.recurrence)
+        return recurrent_share(prepared, h, self.declaration.recurrence)
 
-    def activate(self, projected: Float[Array, "*B G H"], recurrent: Float[Array, "*B G H"] | None) -> Any:
+    def keep(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Float[Array, "*B G H"]:
+        """Returns what is kept of the gates: activated values where they give their own derivative."""
+        return keep(self.declaration, projected, share)
+
+    def activate(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Any:
         """Returns the gates, by name: activated sums, or both shares where the gate is split."""
-        declared = self.declaration
-        values = []
-        for index, (name, activation) in enumerate(declared.gates):
-            x = projected[..., index, :]
-            h = None if recurrent is None else recurrent[..., index, :]
-            if name in declared.split:
-                values.append(Shares(x, h))
-            else:
-                total = x if h is None else x + h
-                values.append(total if activation is None else activation(total))
-        return _gates_type(declared.gate_names)(*values)
+        return self._gates(gates(self.declaration, projected, self.keep(projected, share)))
 
-    def update(self, params: Params, gates: Any, state: State) -> State:
+    def update(
+        self, prepared: Any, state: State, projected: Float[Array, "*B G H"], kept: Float[Array, "*B G H"]
+    ) -> State:
         """Applies the declared function and checks that it returns the declared state."""
+        return self._apply(self._gates(gates(self.declaration, projected, kept)), state, self._weights(prepared))
+
+    def input_tangent(
+        self, d_projected: Float[Array, "*B G H"], d_share: Float[Array, "*B G H"] | None
+    ) -> tuple[Float[Array, "*B G H"], Float[Array, "*B S H"] | None]:
+        """Returns the tangent of the gates' sums, and of the input's share of split gates; None without these."""
+        split, declared = None, self.declaration
+        if declared.split:
+            is_split = np.array([name in declared.split for name in declared.gate_names])
+            split = d_projected[..., is_split, :]
+            d_projected = jnp.where(over_gates(is_split, d_projected), 0, d_projected)
+        return (d_projected if d_share is None else d_projected + d_share), split
+
+    def update_tangent(
+        self,
+        prepared: Any,
+        state: State,
+        projected: Float[Array, "*B G H"],
+        kept: Float[Array, "*B G H"],
+        d_prepared: Any,
+        d_state: State,
+        d_sums: Float[Array, "*B G H"] | None,
+        d_split: Float[Array, "*B S H"] | None,
+    ) -> State:
+        """Returns the tangent of a step."""
+        declared, weights = self.declaration, self._weights(prepared)
+        values = self._gates(gates(declared, projected, kept))
+        d_weights = jax.tree.map(jnp.zeros_like, weights) if d_prepared is None else self._weights(d_prepared)
+        if d_sums is None:
+            return jax.jvp(lambda *rest: self._apply(values, *rest), (state, weights), (d_state, d_weights))[1]
+        d_values = self._gates(gate_tangents(declared, kept, d_sums * slopes(declared, kept), d_split))
+        return jax.jvp(self._apply, (values, state, weights), (d_values, d_state, d_weights))[1]
+
+    def _gates(self, values: list[Any]) -> Any:
+        return _named("Gates", self.declaration.gate_names)(*values)
+
+    def _weights(self, prepared: Any) -> Any:
+        names = tuple(name for name, _ in self.declaration.weights)
+        return _named("Weights", names)(*(prepared[name] for name in names))
+
+    def _apply(self, values: Any, state: State, weights: Any) -> State:
         declared = self.declaration
-        arguments = [gates, state]
-        if declared.weights:
-            names = tuple(name for name, _ in declared.weights)
-            arguments.append(_weights_type(names)(*(expand_to(params[n], state[0].ndim) for n in names)))
+        arguments = [values, state]
+        if weights:
+            arguments.append(jax.tree.map(lambda weight: expand_to(weight, state[0].ndim), weights))
         fields = declared.update(*arguments)
         if not isinstance(fields, Mapping) or set(fields) != set(declared.state):
             got = sorted(fields) if isinstance(fields, Mapping) else type(fields).__name__
             raise TypeError(f"{self.name}: expected a dict with the state fields {list(declared.state)}, got {got}")
         return type(state)(**fields)
 
-    def derivatives(self, prepared: Any, state: State, projected: Float[Array, "*B G H"]) -> Derivatives:
-        """Returns the elementwise derivatives of a step, of which its Jacobian is made (see `Derivatives`)."""
-        return derivatives(self, prepared, state, projected)
-
     @property
     def is_affine(self) -> bool:
         """Whether the declared step is affine in the state, unit by unit, as its program tells."""
-        return structure(self).affine
+        return is_affine(self)
 
     def affine(self, prepared: Any, projected: Float[Array, "*B G H"]) -> Affine | None:
         """Returns decay and drive where the declared step is affine in the state, unit by unit."""

@@ -6,9 +6,9 @@ import jax
 
 from recur._checks import check_positive
 from recur._types import State
-from recur.cells._base import Cell
+from recur.cells._base import Cell, FactoredCell
 from recur.engines._base import Info, Problem
-from recur.engines._flags import select
+from recur.engines._stepping import lean_scan, plain_scan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,17 +32,11 @@ class Scan:
 
     def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
         """Runs the cell (see `Engine.run`)."""
-
-        def step(state: State, inputs: tuple) -> tuple[State, State]:
-            projected, mask, reset = inputs
-            before = state if reset is None else select(reset, problem.restart, state)
-            after = cell.advance(params, before, projected)
-            if mask is not None:
-                after = select(mask, after, state)
-            return after, after
-
-        params = cell.prepare(problem.params)
-        projected = cell.project(params, problem.xs)
-        inputs = (projected, problem.mask, problem.reset)
-        final, states = jax.lax.scan(step, problem.start, inputs, reverse=reverse, unroll=self.unroll)
+        params, xs, start, restart, mask, reset = problem
+        prepared = cell.prepare(params)
+        lean = isinstance(cell, FactoredCell) and len(xs)
+        scan = lean_scan if lean else plain_scan
+        projected = cell.project(prepared, xs)
+        states = scan(cell, reverse, self.unroll, prepared, projected, start, restart, mask, reset)
+        final = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states) if len(xs) else start
         return states, final, Info(engine="scan", reason="asked for")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from recur._types import Array, Float, Params, State
-from recur.cells import Cell, PointwiseCell
+from recur.cells import Cell, FactoredCell
 from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
 
 
@@ -74,26 +74,18 @@ def tangent_map(
     cell: Cell, prepared: Any, before: State, projected: Any, *, declared: bool = True
 ) -> Callable[[State], State]:
     """Returns ``ds -> J ds`` of the step that leaves the state `before`."""
-    if not (declared and isinstance(cell, PointwiseCell)):
+    if not (declared and isinstance(cell, FactoredCell)):
         return jax.linearize(lambda state: cell.advance(prepared, state, projected), before)[1]
-    by_gate, by_state = cell.derivatives(prepared, before, projected)
+    kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
 
     def push(tangent: State) -> State:
         share = cell.recurrent_share(prepared, tangent[0])
-        fields = []
-        for gates, olds, old in zip(by_gate, by_state, tangent, strict=True):
-            terms = [slope * share[..., gate, :] for gate, slope in gates.items()]
-            terms += [slope * tangent[field] for field, slope in olds.items()]
-            fields.append(sum(terms[1:], terms[0]) if terms else jnp.zeros_like(old))
-        return type(tangent)(*fields)
+        return cell.update_tangent(prepared, before, projected, kept, None, tangent, share, None)
 
     return push
 
 
 def adjoint_map(cell: Cell, prepared: Any, before: State, projected: Any) -> Callable[[State], State]:
     """Returns ``delta -> J^T delta`` of the step that leaves the state `before`."""
-    if not isinstance(cell, PointwiseCell):
-        pull = jax.vjp(lambda state: cell.advance(prepared, state, projected), before)[1]
-    else:
-        pull = jax.linear_transpose(tangent_map(cell, prepared, before, projected), before)
+    pull = jax.linear_transpose(tangent_map(cell, prepared, before, projected), before)
     return lambda adjoint: pull(adjoint)[0]
