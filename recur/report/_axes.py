@@ -78,3 +78,18 @@ def log_ticks(values: Iterable[float]) -> list[float]:
 def _plain(tick: float) -> str:
     power = round(math.log10(tick))
     return power_of_ten(power) if power >= 5 and math.isclose(tick, 10.0**power) else f"{tick:g}"
+
+
+def edges_of(centres: np.ndarray) -> np.ndarray:
+    """Finds where bins end: halfway between their centres.
+
+    Args:
+        centres: [N] ascending.
+
+    Returns:
+        [N + 1] edges.
+    """
+    if centres.size == 1:
+        return centres[0] + np.array([-0.5, 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])

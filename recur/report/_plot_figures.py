@@ -4,16 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from recur.report._heatmap import heatmap_figure
+from recur.report._numbers import told
 from recur.report._plot_data import Line, Plot, PlotData, Record, collect
 from recur.report._plot_table import PLOTS
+from recur.report._scatter import scatter_figure
 from recur.report._series import FIELDS, clean, differing, name_of
-from recur.report._shapes import Styled, heatmap_figure, histogram_figure, line_figure, scatter_figure
+from recur.report._shapes import Styled, histogram_figure, line_figure
 from recur.report._style import COLORS, line_style, reference_style
 from recur.report._svg import to_svg
-from recur.report._words import few, told
+from recur.report._words import few
 
 # Fields that tell one curve of a cell from another, and are no part of the cell's name.
-_NOT_THE_CELL = ("length", "tensor", "run", "state", "task", "budget")
+_NOT_THE_CELL = ("length", "tensor", "run", "state", "task")
 # A theory for each of more lines than this shares one entry of the legend.
 _MOST_REFERENCES = 3
 
@@ -92,17 +95,21 @@ def draw_plot(key: str, records: Sequence[Record], hues: Hues) -> list[Drawn]:
     groups: dict[Any, list[Record]] = {}
     skipped = [record for record in records if record["kind"] == "skipped"]
     numbers = [record for record in records if record["kind"] == "number"]
-    for record in records:
-        if record["kind"] == plot.kind:
-            groups.setdefault(_part(plot, record), []).append(record)
+    own_kind = [record for record in records if record["kind"] == plot.kind]
+    for record in sorted(own_kind, key=lambda record: bool(record.get("reference"))):
+        part = _part(plot, record)
+        # A theory of no part in particular stands in every figure.
+        everywhere = record.get("reference") and groups and part not in groups
+        for chosen in list(groups) if everywhere else [part]:
+            groups.setdefault(chosen, []).append(record)
     drawn = []
     for part, group in groups.items():
-        own = [number for number in numbers if _part(plot, number) in (part, None)]
+        own = [number for number in numbers if _part(plot, number) == part]
         if part == next(iter(groups)):
             own += [number for number in numbers if _part(plot, number) not in groups]
         data = collect([*group, *own], part)
         title = f"{clean(part)}: {_lower(plot.title)}" if part is not None else plot.title
-        name = key if len(groups) == 1 else f"{key}_{slug(part, list(groups))}"
+        name = key if len(groups) == 1 or part is None else f"{key}_{slug(part, list(groups))}"
         sentences = few(plot.words(data))
         spoken = plot.spoken or "\0"
         sentences += few(told(n for n in data.numbers if not str(n["name"]).startswith(spoken)))
@@ -203,7 +210,11 @@ def _shared(records: Sequence[Record], plot: Plot) -> str:
 
 
 def _caption(plot: Plot, data: PlotData) -> str:
-    return f"{plot.caption} Dashed: closed form or theory." if data.references else plot.caption
+    records = [*(line.record for line in data.lines), *data.matrices, *data.points]
+    budgets = {str(record["budget"]) for record in records if "budget" in record}
+    more = ["Dashed: closed form or theory."] if data.references else []
+    more += [f"Budget: {clean(budgets.pop(), most=200)}."] if len(budgets) == 1 else []
+    return " ".join([plot.caption, *more])
 
 
 def _lower(title: str) -> str:

@@ -27,6 +27,7 @@ PLOTS: dict[str, Plot] = {
         "ends at 10⁻¹²: what lies below teaches nothing.",
         lowest=-12 * LN10,
         words=training.trained_lag,
+        spoken=training.HORIZON,
     ),
     "lag_shares": Plot(
         title="What each step back adds to the parameter gradient",
@@ -51,10 +52,11 @@ PLOTS: dict[str, Plot] = {
         words=training.training_heatmap,
     ),
     "lyapunov_spectrum": Plot(
-        title="Lyapunov spectrum of the whole state",
+        title="Spectrum of Lyapunov exponents",
         section=SPECTRUM,
         x_label="rank i / n",
         y_label="exponent in nats a step",
+        split="task",
         level=0.0,
         caption="The long-term growth of every direction of the state, sorted. Above zero directions grow, at zero "
         "they last, below they are forgotten. Few exponents near zero: few directions carry memory.",
@@ -152,7 +154,6 @@ PLOTS: dict[str, Plot] = {
         caption="The same gradient computed plainly in several formats and in log space. A line that ends with a "
         "mark under- or overflowed there: the gradient is not zero, the format cannot hold it.",
         words=static.precision,
-        spoken=static.FIRST_LAG,
     ),
     "gate_statistics": Plot(
         title="Gates while training",

@@ -22,7 +22,6 @@ _WORDS = {
     "input": "{} input",
     "task": "{}",
     "state": "{}",
-    "budget": "{}",
     "run": "{}",
 }
 FIELDS = tuple(_WORDS)

@@ -1,4 +1,4 @@
-"""One figure function a shape: lines with bands and dashed references, heatmap, histogram, scatter."""
+"""Figures of series: lines with bands and dashed references, and histograms."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recur.report._axes import linear_axis, log_axis, log_ticks
-from recur.report._decades import decade_axis, power_of_ten
+from recur.report._axes import edges_of, linear_axis, log_axis, log_ticks
+from recur.report._decades import decade_axis
 from recur.report._plot_data import LN10, Line, Plot
-from recur.report._series import clean, draw_curve
-from recur.report._style import COLORS, INK, drawing, finish, new_figure
+from recur.report._series import draw_curve
+from recur.report._style import INK, drawing, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # Points stand out on a line of few of them, and crowd a line of many.
 _MOST_MARKS = 16
-_MARKERS = "osD^vP*"
 
 
 class Styled(NamedTuple):
@@ -70,7 +69,7 @@ def line_figure(
             keywords = {**style, "zorder": 3}
             draw_curve(axes, line.x, line.y, None, label=line.label, style=keywords, x_word=plot.x_word)
         _x_axis(axes, plot, [entry.line.x for entry in everything], dodge)
-        _labels(axes, plot)
+        axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
         finish(figure)
     return figure
 
@@ -93,97 +92,13 @@ def histogram_figure(plot: Plot, measured: Sequence[Styled], *, title: str, subt
         for line, style in measured:
             density = np.where(np.isfinite(line.y), line.y, 0.0)
             height = density / (density.max() or 1.0)
-            edges = _edges(line.x)
+            edges = edges_of(line.x)
             axes.stairs(height, edges, fill=True, color=style["color"], alpha=0.15, linewidth=0)
             axes.stairs(height, edges, label=line.label, linewidth=1.4, **style)
         axes.set_ylim(0, 1.08)
-        _labels(axes, plot)
+        axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
         finish(figure)
     return figure
-
-
-def heatmap_figure(plot: Plot, record: Mapping[str, Any], *, title: str, subtitle: str) -> "Figure":
-    """Draws a matrix of natural logarithms in bands of colour, each a range of decades.
-
-    Neighbours in a column that share a colour are one rectangle, so that the picture stays small and stays a drawing.
-
-    Args:
-        plot: row of the plot table.
-        record: of kind "matrix".
-        title: heading.
-        subtitle: circumstances.
-
-    Returns:
-        The figure.
-    """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.collections import PolyCollection
-    from matplotlib.colors import BoundaryNorm, ListedColormap
-
-    x, y = np.asarray(record["x"], np.float64), np.asarray(record["y"], np.float64)
-    values = np.asarray(record["values"], np.float64)[np.argsort(y, kind="stable")][:, np.argsort(x, kind="stable")]
-    x, y, values = np.sort(x), np.sort(y), values / LN10
-    bounds = _band_bounds(values)
-    colors = _ramp(len(bounds) - 1)
-    norm = BoundaryNorm(bounds, len(colors))
-    boxes, bands = _boxes(np.clip(np.digitize(values, bounds[1:-1]), 0, len(colors) - 1), np.isnan(values), x, y)
-    with drawing():
-        figure = new_figure(title, subtitle)
-        axes = figure.axes[0]
-        faces = [colors[band] for band in bands]
-        axes.add_collection(PolyCollection(boxes, facecolors=faces, edgecolors=faces, linewidths=0.6))
-        axes.grid(False)
-        (left, right), (low, high) = (_edges(x)[[0, -1]], _edges(y)[[0, -1]])
-        axes.set_xlim(left, right)
-        lit = y[(values > bounds[1]).any(axis=1)]
-        axes.set_ylim(low, min(high, 1.25 * lit.max() if lit.size else high))
-        bar = figure.colorbar(ScalarMappable(norm, ListedColormap(colors)), ax=axes, ticks=bounds, pad=0.02)
-        bar.ax.set_yticklabels([_bound_name(bound) for bound in bounds])
-        bar.set_label(plot.color_label)
-        bar.outline.set_edgecolor(INK)
-        _labels(axes, plot)
-        finish(figure)
-    return figure
-
-
-def scatter_figure(plot: Plot, records: Sequence[Mapping[str, Any]], *, title: str, subtitle: str) -> "Figure":
-    """Draws points with names; a group of points has a colour and a mark.
-
-    A zero has no place on a logarithmic axis: it stands at the edge, which then is called "none".
-
-    Args:
-        plot: row of the plot table.
-        records: of kind "points".
-        title: heading.
-        subtitle: circumstances.
-
-    Returns:
-        The figure.
-    """
-    groups = [[np.asarray(record[key], np.float64) for key in ("x", "y")] for record in records]
-    ticks = [log_ticks(_positive(np.concatenate([group[axis] for group in groups]))) for axis in (0, 1)]
-    with drawing():
-        figure = new_figure(title, subtitle)
-        axes = figure.axes[0]
-        places, names = [], []
-        for index, (record, group) in enumerate(zip(records, groups, strict=True)):
-            x, y = (_on_log_axis(values, ticks[axis]) for axis, values in enumerate(group))
-            color, marker = COLORS[index % len(COLORS)], _MARKERS[index % len(_MARKERS)]
-            axes.plot(x, y, marker, color=color, markersize=6, alpha=0.85, label=record["label"])
-            places += zip(np.log10(x), np.log10(y), strict=True)
-            names += [clean(name, 36) for name in record["names"]]
-        for axis, name in ((0, "x"), (1, "y")):
-            log_axis(axes, ticks[axis], name)
-            _zero_tick(axes, name, ticks[axis], np.concatenate([group[axis] for group in groups]))
-        _labels(axes, plot)
-        finish(figure)
-        _name_points(axes, np.array(places), names)
-    return figure
-
-
-def _labels(axes: "Axes", plot: Plot) -> None:
-    axes.set_xlabel(plot.x_label)
-    axes.set_ylabel(plot.y_label)
 
 
 def _in_axis_units(plot: Plot, line: Line) -> Line:
@@ -260,90 +175,3 @@ def _layer(index: int, count: int) -> dict[str, float]:
     """Broad and pale below, thin and full on top, so that equal lines can all be seen."""
     share = 1 - index / max(count - 1, 1)
     return {"linewidth": 1.3 + 5.5 * share, "alpha": 1 - 0.55 * share}
-
-
-def _edges(centres: np.ndarray) -> np.ndarray:
-    if centres.size == 1:
-        return centres[0] + np.array([-0.5, 0.5])
-    middle = (centres[1:] + centres[:-1]) / 2
-    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
-
-
-def _band_bounds(values: np.ndarray) -> list[float]:
-    """Cuts the range of log10 values into four to ten bands; what lies below twelve decades shares the lowest."""
-    finite = values[np.isfinite(values)]
-    high = math.ceil(max(float(finite.max()) if finite.size else 0.0, 0.0) - 1e-9)
-    low = math.floor(min(max(float(finite.min()) if finite.size else -1.0, high - 12), high - 1))
-    step = next(step for step in (0.25, 0.5, 1, 2, 5, 10, 50, 1000, 100000) if (high - low) / step <= 10)
-    low = math.floor(low / step) * step
-    return [low + step * index for index in range(round((high - low) / step) + 1)]
-
-
-def _ramp(count: int) -> list[str]:
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    return [to_hex(colormaps["viridis"](share)) for share in np.linspace(0.0, 0.97, count)]
-
-
-def _boxes(bands: np.ndarray, hole: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
-    """Joins equal neighbours of each column: corners of the rectangles, and the band of each."""
-    across, up = _edges(x), _edges(y)
-    boxes, found = [], []
-    bands = np.where(hole, -1, bands)
-    for column in range(x.size):
-        starts = np.flatnonzero(np.diff(bands[:, column], prepend=-2))
-        for start, stop in zip(starts, [*starts[1:], y.size], strict=True):
-            if (band := int(bands[start, column])) >= 0:
-                left, right, low, high = across[column], across[column + 1], up[start], up[stop]
-                boxes.append(np.array([(left, low), (right, low), (right, high), (left, high)]))
-                found.append(band)
-    return boxes, found
-
-
-def _bound_name(bound: float) -> str:
-    return power_of_ten(round(bound)) if float(bound).is_integer() else f"{10**bound:.2g}"
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    found = values[np.isfinite(values) & (values > 0)]
-    return found if found.size else np.ones(1)
-
-
-def _on_log_axis(values: np.ndarray, ticks: Sequence[float]) -> np.ndarray:
-    return np.where(np.isfinite(values) & (values > 0), values, _floor(ticks))
-
-
-def _floor(ticks: Sequence[float]) -> float:
-    return min(ticks) / 2
-
-
-def _zero_tick(axes: "Axes", name: str, ticks: Sequence[float], values: np.ndarray) -> None:
-    if not (np.isfinite(values) & (values > 0)).all():
-        getattr(axes, f"set_{name}ticks")([_floor(ticks), *ticks], labels=["none", *[f"{tick:g}" for tick in ticks]])
-
-
-def _name_points(axes: "Axes", places: np.ndarray, names: Sequence[str]) -> None:
-    """Writes each name once, beside a point where there is room; the others stand in the CSV file alone."""
-    to_pixels = axes.transData.transform
-    box = axes.get_window_extent()
-    points = to_pixels(10.0**places)
-    height = 8.5 * axes.figure.dpi / 72
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
-    written = set()
-    for (x, y), name in zip(points, names, strict=True):
-        if name in written:
-            continue
-        width = 0.5 * height * len(name)
-        for dx, dy in ((7, -height / 2), (-7 - width, -height / 2), (-width / 2, 6), (-width / 2, -6 - height)):
-            area = (x + dx, y + dy, x + dx + width, y + dy + height)
-            inside = area[0] > box.x0 and area[2] < box.x1 and area[1] > box.y0 and area[3] < box.y1
-            if inside and not any(_overlap(area, other) for other in taken):
-                taken.append(area)
-                written.add(name)
-                axes.annotate(name, axes.transData.inverted().transform(area[:2]), fontsize=7, annotation_clip=False)
-                break
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -1,7 +1,7 @@
 """Numbers in sentences: horizons, rates and factors of recorded curves."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from recur.report._series import clean
 from recur.report._tables import show
 
 _MOST_SENTENCES = 16
-_UNITS = ("steps", "nats a step", "sequences")
 
 
 def brief(value: float) -> str:
@@ -152,28 +151,6 @@ def pairs(lines: Sequence[Line]) -> list[tuple[str, Line, Line]]:
     ]
 
 
-def told(numbers: Iterable[Record]) -> list[str]:
-    """Says numbers that have no sentence of their own.
-
-    Args:
-        numbers: records of kind "number".
-
-    Returns:
-        A sentence each, as "lstm, first zero: 126 (120 to 130)"; none where nothing was "left out".
-    """
-    sentences = []
-    for number in numbers:
-        if str(number["name"]).endswith("left out") and not middle(number):
-            continue
-        place = [clean(number[key]) for key in ("label", "cell", "task", "run") if number.get(key) is not None]
-        name, unit = clean(str(number["name"]).replace("_", " ").removesuffix(", ln"), most=160), ""
-        for known in _UNITS:
-            if name.endswith(f", {known}"):
-                name, unit = name.removesuffix(f", {known}"), f" {known}"
-        sentences.append(f"{', '.join([*dict.fromkeys(place), name])}: {value_of(number)}{unit}")
-    return sentences
-
-
 def few(sentences: Sequence[str]) -> list[str]:
     """Keeps as many sentences as one reads.
 
@@ -187,54 +164,6 @@ def few(sentences: Sequence[str]) -> list[str]:
     return [*sentences[:_MOST_SENTENCES], *([f"... and {left} more"] if left > 0 else [])]
 
 
-def value_of(number: Record) -> str:
-    """Writes the value of a number.
-
-    Args:
-        number: of kind "number". One whose name ends in ", ln" is a natural logarithm, and is written as what it is
-            the logarithm of.
-
-    Returns:
-        "0.83 (0.71 to 0.9)", or "0.83" where it has no spread.
-    """
-    value = number["value"]
-    write = factor if str(number["name"]).endswith(", ln") else brief
-    if not isinstance(value, Mapping):
-        return write(value)
-    band = [write(value[key]) for key in ("p10", "p90") if value.get(key) is not None]
-    middle_text = write(value["median"])
-    return middle_text + (f" ({' to '.join(band)})" if len(band) == 2 and set(band) != {middle_text} else "")
-
-
-def ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks values; equal ones share the mean of their ranks.
-
-    Args:
-        values: [N].
-
-    Returns:
-        [N] ranks from 1.
-    """
-    values = np.asarray(values, np.float64)
-    return np.array([(values < value).sum() + ((values == value).sum() + 1) / 2 for value in values])
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Correlates ranks.
-
-    Args:
-        x: [N].
-        y: [N].
-
-    Returns:
-        From -1 to 1; not-a-number where one of the two does not vary.
-    """
-    a, b = ranks(x), ranks(y)
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return math.nan
-    return float(np.corrcoef(a, b)[0, 1])
-
-
 def _but_state(record: Record) -> tuple[Any, ...]:
     return tuple(
         sorted(
@@ -243,16 +172,3 @@ def _but_state(record: Record) -> tuple[Any, ...]:
             if key in record
         )
     )
-
-
-def middle(number: Record) -> float:
-    """Reads a number.
-
-    Args:
-        number: of kind "number".
-
-    Returns:
-        Its value, or the median of its values.
-    """
-    value = number["value"]
-    return float(value["median"] if isinstance(value, Mapping) else value)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recur.report._numbers import value_of
 from recur.report._plot_data import LN10, Line, PlotData, Record
 from recur.report._series import clean
-from recur.report._words import brief, factor, horizon, per_step, reach, slope, spread, steps, value_of
+from recur.report._words import brief, factor, horizon, per_step, reach, slope, spread, steps
 
 HALF_LIFE = "half-life with "
-FIRST_LAG = "first lag at which"
 
 
 def reaches(curves: Sequence[tuple[str, Record]]) -> list[str]:
@@ -207,10 +207,8 @@ def precision(data: PlotData) -> list[str]:
         first = broken[0]
         what = "underflows to zero" if np.isneginf(line.y[first]) else "is no number"
         what = "overflows" if np.isposinf(line.y[first]) else what
-        exact = [number for number in data.numbers if _is_break_of(number, line)]
-        lag = value_of(exact[0]) if exact else brief(line.x[first])
         before = f", where the norm was {factor(line.y[first - 1])} the lag before" if first else ""
-        sentences.append(f"{line.label}: {what} at lag {lag}{before}")
+        sentences.append(f"{line.label}: {what} at lag {brief(line.x[first])}{before}")
     return sentences
 
 
@@ -222,10 +220,3 @@ def _range(values: np.ndarray) -> str:
 def _same_cell(form: Line, line: Line) -> bool:
     keys = [key for key in ("cell", "run", "state", "initializer") if key in form.record]
     return "cell" in keys and all(form.record[key] == line.record.get(key) for key in keys)
-
-
-def _is_break_of(number: Record, line: Line) -> bool:
-    """Tells whether a number is the lag at which a line breaks: drawn lags may lie apart, the number is exact."""
-    own = ("cell", "run", "dtype")
-    same = all(number.get(key) == line.record.get(key) for key in own)
-    return same and str(number["name"]).startswith(FIRST_LAG) and "plain" in line.label

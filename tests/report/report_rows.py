@@ -61,6 +61,7 @@ def flow_rows(cells=("gru", "lstm"), lags=60):
             exponents = share * rates[cell] - 2 * np.linspace(0, 1, 16) ** 2
             rows.append(
                 series("lyapunov_spectrum", f"{cell}, {state}", np.arange(1, 17) / 16, exponents, state=state, **own)
+                | {"task": "recall"}
             )
         rows.append(series("lag_shares", cell, k, rates[cell] * k - 0.5, band=1, **own))
         steps, lag = np.arange(0, 401, 50.0), np.arange(0, lags + 1, 4.0)

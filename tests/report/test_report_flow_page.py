@@ -32,7 +32,7 @@ def headings(folder):
 
 
 def first_figures(folder):
-    first = (folder / "summary.md").read_text().split("## Three plots first")[1].split("\n## ")[0]
+    first = (folder / "summary.md").read_text().split("## Plots to see first")[1].split("\n## ")[0]
     return re.findall(r"\]\((\w+)\.svg\)", first)
 
 
@@ -59,7 +59,7 @@ def test_sections_follow_their_order_and_the_contents_lead_to_them(tmp_path):
     others = [row for row in flow_rows(("lstm",), lags=20) if row["kind"] in ("literature", "check")]
     report.gradient_page([RUN, *measured(), *rows, *others], tmp_path)
     found = headings(tmp_path)
-    expected = ["Three plots first", "Tasks solved", "Memory by design, and what it costs", "Number formats"]
+    expected = ["Plots to see first", "Tasks solved", "Memory by design, and what it costs", "Number formats"]
     expected += ["The literature beside our numbers", "Oracle scorecard", "Run"]
     assert [heading for heading in found if heading in expected] == expected
     reader = Reader((tmp_path / "index.html").read_text())

@@ -10,10 +10,10 @@ from report_html import Reader
 from report_rows import flow_rows, series
 from report_svg import lines, marks, texts, tick_scale
 
+from recur.report._heatmap import _boxes
 from recur.report._plot_figures import Hues, draw_plot
 from recur.report._plot_table import PLOTS
 from recur.report._records import normalize
-from recur.report._shapes import _boxes
 from recur.report._style import COLORS
 
 LN10 = math.log(10)

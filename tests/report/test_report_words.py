@@ -8,10 +8,11 @@ import pytest
 from report_rows import series
 from scipy import stats
 
+from recur.report._numbers import spearman, told
 from recur.report._plot_data import collect
 from recur.report._plot_table import PLOTS
 from recur.report._records import normalize
-from recur.report._words import factor, horizon, spearman, told
+from recur.report._words import factor, horizon
 
 K = np.arange(0, 401.0)
 
@@ -39,6 +40,23 @@ def test_trained_lag_says_who_reaches_further():
         "gru: a thousandth of the gradient reached 50 steps back at initialisation, 20 steps after training",
         "Lengthened their horizon: lstm. Did not: gru",
     ]
+
+
+def test_horizons_of_all_runs_are_told_where_they_are_known():
+    rows = [series("trained_lag", f"a, {s}", K, -K, cell="a", state=s) for s in ("init", "trained")]
+    for name, values in (
+        ("horizon at initialisation, steps", (4, 6, 9)),
+        ("horizon after training, steps", (7, 11, 20)),
+        ("horizon_lengthened, steps", (1, 5, 12)),
+    ):
+        rows.append(number("trained_lag", name, spread(*values), cell="a"))
+    assert words("trained_lag", *rows) == [
+        "a: a thousandth of the gradient reached 6 (4 to 9) steps back at initialisation, 11 (7 to 20) steps after "
+        "training",
+        "Lengthened their horizon, in nine of ten runs at least: a. Did not: none",
+    ]
+    rows[-1]["value"]["p10"] = -1
+    assert words("trained_lag", *rows)[-1] == "Lengthened their horizon, in nine of ten runs at least: none. Did not: a"
 
 
 def test_lag_shares_say_where_nothing_is_added_any_more():
@@ -133,13 +151,6 @@ def test_formats_are_told_by_where_they_break(value, what):
     assert said[1] == "log space: finite to lag 400, about 10⁻¹²⁰ there"
 
 
-def test_the_exact_lag_of_a_break_is_told_where_it_is_known():
-    sparse = series("precision", "a, float32 plain", [0, 100, 500], [0.0, -80.0, -math.inf], cell="a")
-    exact = number("precision", "first lag at which it is zero", spread(138, 139, 141), cell="a", dtype="float32")
-    (said,) = words("precision", sparse, exact)
-    assert said.startswith("a, float32 plain: underflows to zero at lag 139 (138 to 141), ")
-
-
 def test_success_is_told_in_seeds():
     rows = [
         series("task_success", "adding, lstm", [50, 100, 200], [1.0, 0.7, 0.2]),
@@ -155,11 +166,15 @@ def test_horizon_is_told_as_it_is():
     points = {"kind": "points", "plot": "horizon_solved", "label": "copy", "names": ["a", "b", "c", "d"]}
     said = words("horizon_solved", points | {"x": [1, 5, 20, 300], "y": [10, 20, 20, 80]})
     assert said[0] == (
-        "copy: rank correlation 0.949 over 4 points (the longer the horizon, the longer the problems solved)"
+        "copy, rank correlation over 4 points: 0.949 (the longer the horizon, the longer the problems solved)"
     )
     assert said[1] == "copy: longest T solved is 80, by d with a horizon of 300 steps at initialisation"
-    against = words("horizon_solved", number("horizon_solved", "spearman", -0.5, task="copy"))
-    assert against == ["copy, rank correlation: −0.5 (the opposite of what the horizon foretells)"]
+    name = "spearman rank correlation over 9 points"
+    against = words("horizon_solved", number("horizon_solved", name, spread(-0.8, -0.5, 0.1), task="copy"))
+    meaning = "the opposite of what the horizon foretells"
+    assert against == [f"copy, rank correlation over 9 points: −0.5 (−0.8 to 0.1) ({meaning})"]
+    (nothing,) = words("horizon_solved", number("horizon_solved", name, np.nan, task="copy"))
+    assert nothing == "copy, rank correlation over 9 points: undefined, for one of the two does not vary"
 
 
 def test_rank_correlation_is_that_of_scipy():
@@ -175,12 +190,13 @@ def test_numbers_without_a_sentence_are_told_as_they_are():
         [
             number("gain", "exponent at g = 2, nats a step", spread(0.143, 0.147, 0.151), cell="elman"),
             number("lag_shares", "factor between lags, ln", -230.0, cell="lstm"),
-            number("lyapunov_spectrum", "exponents left out", spread(0, 0, 0), cell="lstm"),
+            number("precision", "first one", spread(2, 2, 2), label="float32"),
             number("precision", "first zero", math.inf, label="float64"),
         ]
     ) == [
         "elman, exponent at g = 2: 0.147 (0.143 to 0.151) nats a step",
         "lstm, factor between lags: about 10⁻¹⁰⁰",
+        "float32, first one: 2",
         "float64, first zero: ∞",
     ]
 
