@@ -50,7 +50,8 @@ def _measure(setup: Setup, width: int) -> list[Record]:
     cell = cells.elman(width, recurrent_init=cells.Gaussian(1.0))
     params = setup.draw(cell, 1, f"gain {width}")
     key = setup.key_for(f"gain {width} start")
-    start = cell.initial_state()._replace(h=jax.random.normal(key, (setup.seeds, width), setup.dtype))
+    like = jnp.promote_types(setup.dtype, jnp.float32)  # as `recur.unroll` keeps states
+    start = cell.initial_state()._replace(h=jax.random.normal(key, (setup.seeds, width), like))
     xs = _spectra.still(sizes.steps, 1, setup.dtype)[:, 0]
     values = np.stack([_top(cell, params, xs, start, gain, sizes.warmup) for gain in sizes.gains])
     meta = setup.meta(None, cell="elman", hidden_size=width, initializer="gaussian", input="no", length=sizes.steps)
