@@ -6,8 +6,8 @@ Gradient flossing (Engelken 2023, https://arxiv.org/abs/2312.17306): Adam lowers
 `exponents` Lyapunov exponents, differentiated through their QR recursion, on noise drawn afresh at every step. No task
 and no target. Before and after, each seed is measured on other noise over `length` steps.
 
-Metrics, one value a seed, each as ``before_NAME`` and ``after_NAME``: ``ln_condition_number`` of the Jacobian over all
-steps; in nats a step ``mean_square_exponent`` (of those flossed), ``largest_exponent``, ``smallest_exponent``.
+Metrics, one value a seed, each ``before_`` and ``after_``: ``ln_condition_number`` of the Jacobian over all steps; in
+nats a step ``mean_square_exponent`` (of those flossed), ``largest_exponent``, ``smallest_exponent``.
 """
 
 import dataclasses
@@ -38,7 +38,6 @@ class Config(_config.CellConfig):
     length: int = _config.option(55, "Steps over which exponents and condition number are measured.", least=2)
     steps: int = _config.option(400, "Steps of Adam.", least=1)
     seeds: int = _config.option(10, "How many seeds.", least=1)
-    resume: bool = _config.option(True, "Write over the same run in workdir; otherwise its being there is an error.")
 
     def __post_init__(self) -> None:
         """Checks every value."""
@@ -54,8 +53,8 @@ class Config(_config.CellConfig):
 
     def make_cell(self) -> cells.Cell:
         """Returns the cell."""
-        options = {"recurrent_init": self.recurrent_init} if self.recurrent_init else {}
-        return cells.CELLS[self.cell](self.hidden_size, **options)
+        drawn = {"recurrent_init": self.recurrent_init} if self.recurrent_init else {}
+        return cells.CELLS[self.cell](self.hidden_size, **drawn)
 
     @property
     def lags(self) -> list[int]:
@@ -70,18 +69,18 @@ def floss(config: Config) -> dict[str, Any]:
         ValueError: A folder that holds another run.
         FloatingPointError: Exponents of -inf, or that became infinite or not a number.
     """
-    started, cell, keys = time.perf_counter(), config.make_cell(), _run.seed_keys(config)
-    workdir, optimizer = _folder.open_folder("flossing", config), optax.adam(config.learning_rate)
+    started, keys = time.perf_counter(), _run.seed_keys(config)
+    workdir = _folder.open_folder("flossing", config)
 
     def start(key: Key[Array, ""]) -> PyTree:
-        params = cell.init(jax.random.fold_in(key, 1), FEATURES)
-        return params, optimizer.init(params), key
+        params = config.make_cell().init(jax.random.fold_in(key, 1), FEATURES)
+        return params, optax.adam(config.learning_rate).init(params), key
 
     state = jax.jit(functools.partial(jax.lax.map, start))(keys)
     before, curve_before = _metrics(*_measure(state[0], keys, config), config)
     rows = [{"step": 0, "wall_s": 0.0, "mean_square_exponent": _finite(before["mean_square_exponent"], config)}]
     for count in map(len, np.array_split(np.arange(config.steps), min(RECORDS, config.steps))):
-        state, losses = _advance(state, cell=cell, optimizer=optimizer, config=config, count=count)
+        state, losses = _advance(state, config=config, count=count)
         row = {"step": rows[-1]["step"] + count, "wall_s": round(time.perf_counter() - started, 3)}
         rows.append({**row, "mean_square_exponent": _finite(losses, config)[:, -1]})
     after, curve_after = _metrics(*_measure(state[0], keys, config), config)
@@ -108,25 +107,22 @@ def mean_square_exponent(params: PyTree, xs: Float[Array, "T X"], *, cell: cells
 
 
 def _finite(losses: Float[Array, "S ..."], config: Config) -> Float[Array, "S ..."]:
-    bad = np.argwhere(~np.isfinite(losses))
-    if bad.size:
-        where = f"in seed {config.seed + bad[0][0]}; floss fewer, or lower --learning_rate"
+    for seed in config.seed + np.argwhere(~np.isfinite(losses))[:1, 0]:
+        where = f"in seed {seed}; floss fewer, or lower --learning_rate"
         raise FloatingPointError(f"exponents: expected finite numbers, got -inf or nan {where}")
     return losses
 
 
 # Seed by seed: batched QR factorisations side by side may hang jaxlib 0.10 on two cores.
-@functools.partial(jax.jit, static_argnames=("cell", "optimizer", "config", "count"))
-def _advance(
-    state: PyTree, *, cell: cells.Cell, optimizer: optax.GradientTransformation, config: Config, count: int
-) -> tuple[PyTree, Float[Array, "S N"]]:
-    loss = functools.partial(mean_square_exponent, cell=cell, k=config.exponents)
+@functools.partial(jax.jit, static_argnames=("config", "count"))
+def _advance(state: PyTree, *, config: Config, count: int) -> tuple[PyTree, Float[Array, "S N"]]:
+    loss = functools.partial(mean_square_exponent, cell=config.make_cell(), k=config.exponents)
 
     def update(state: PyTree, _: None) -> tuple[PyTree, Float[Array, ""]]:
         params, moments, key = state
         key, for_xs = jax.random.split(key)
         value, gradient = jax.value_and_grad(loss)(params, jax.random.normal(for_xs, (config.length, FEATURES)))
-        updates, moments = optimizer.update(gradient, moments)
+        updates, moments = optax.adam(config.learning_rate).update(gradient, moments)
         return (optax.apply_updates(params, updates), moments, key), value
 
     return jax.lax.map(lambda one: jax.lax.scan(update, one, length=count), state)
