@@ -81,8 +81,8 @@ def floss(config: Config) -> dict[str, Any]:
     rows = [{"step": 0, "wall_s": 0.0, "mean_square_exponent": _finite(before["mean_square_exponent"], config)}]
     for count in map(len, np.array_split(np.arange(config.steps), min(RECORDS, config.steps))):
         state, losses = _advance(state, config=config, count=count)
-        row = {"step": rows[-1]["step"] + count, "wall_s": round(time.perf_counter() - started, 3)}
-        rows.append({**row, "mean_square_exponent": _finite(losses, config)[:, -1]})
+        at, wall_s = rows[-1]["step"] + count, round(time.perf_counter() - started, 3)
+        rows.append({"step": at, "wall_s": wall_s, "mean_square_exponent": _finite(losses, config)[:, -1]})
     after, curve_after = _metrics(*_measure(state[0], keys, config), config)
     report.write_jsonl(workdir / "history.jsonl", rows)
     report.write_csv(workdir / "history.csv", _history.tidy(rows, config))
@@ -107,8 +107,9 @@ def mean_square_exponent(params: PyTree, xs: Float[Array, "T X"], *, cell: cells
 
 
 def _finite(losses: Float[Array, "S ..."], config: Config) -> Float[Array, "S ..."]:
-    for seed in config.seed + np.argwhere(~np.isfinite(losses))[:1, 0]:
-        where = f"in seed {seed}; floss fewer, or lower --learning_rate"
+    bad = np.argwhere(~np.isfinite(losses))
+    if bad.size:
+        where = f"in seed {config.seed + bad[0][0]}; floss fewer, or lower --learning_rate"
         raise FloatingPointError(f"exponents: expected finite numbers, got -inf or nan {where}")
     return losses
 
