@@ -79,7 +79,7 @@ def length_figures(curves: Sequence[Record], fields: Sequence[str], styles: Styl
             title = f"{name}: gradient at the state"
             figure = lag_curves(group, title=title, x_scale="log", styles=lines)
             file, caption = f"lag_adjoint_{slug(name, groups)}.svg", f"{name}, by length."
-            words = reaches([(f"length {record['length']}", record) for record in group[::-1]])
+            words = reaches([(f"length {record['length']}", record) for record in group])
             drawn.append(Drawn("lengths", file, title, to_svg(figure), caption, words))
     return drawn
 

@@ -12,18 +12,19 @@ from recur.report._words import brief, factor
 _UNITS = ("steps", "nats a step", "sequences")
 
 
-def told(numbers: Iterable[Record]) -> list[str]:
+def told(numbers: Iterable[Record], places: Sequence[str] = ("label", "cell", "task", "run")) -> list[str]:
     """Says numbers that have no sentence of their own.
 
     Args:
         numbers: records of kind "number".
+        places: fields that say what a number is of.
 
     Returns:
         A sentence each, as "lstm, first zero: 126 (120 to 130)".
     """
     sentences = []
     for number in numbers:
-        place = [clean(number[key]) for key in ("label", "cell", "task", "run") if number.get(key) is not None]
+        place = [clean(number[key]) for key in places if number.get(key) is not None]
         name, unit = clean(str(number["name"]).replace("_", " ").removesuffix(", ln"), most=160), ""
         for known in _UNITS:
             if name.endswith(f", {known}"):

@@ -37,7 +37,8 @@ figcaption p { margin: 0; }
 figcaption ul { margin: 0.4rem 0 0; color: var(--ink); }
 .caption { margin: 1.2rem 0 0.4rem; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
-table { border-collapse: collapse; width: max-content; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; width: max-content; font-size: 0.88rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 td { max-width: 30rem; }
 th:first-child, td:first-child { position: sticky; left: 0; max-width: 10rem; background: var(--ground); }

@@ -79,6 +79,7 @@ class Plot:
         color_label: of a heatmap.
         x_word: what a position is called where a line ends with a mark.
         spoken: how the names of those numbers begin that `words` speaks of; the others are told as they are.
+        mark: finds a position to be marked by a dotted line, and what it is called in the legend.
         lowest: where the y axis ends at the latest, in recorded units; lines go on below it, out of sight.
         y_range: what a linear y axis shows at least.
     """
@@ -101,7 +102,8 @@ class Plot:
     layered: bool = False
     color_label: str = ""
     x_word: str = "lag"
-    spoken: str = ""
+    spoken: tuple[str, ...] = ()
+    mark: Callable[[PlotData], tuple[float, str] | None] | None = None
     lowest: float | None = None
     y_range: tuple[float, float] | None = None
 

@@ -111,8 +111,9 @@ def draw_plot(key: str, records: Sequence[Record], hues: Hues) -> list[Drawn]:
         title = f"{clean(part)}: {_lower(plot.title)}" if part is not None else plot.title
         name = key if len(groups) == 1 or part is None else f"{key}_{slug(part, list(groups))}"
         sentences = few(plot.words(data))
-        spoken = plot.spoken or "\0"
-        sentences += few(told(n for n in data.numbers if not str(n["name"]).startswith(spoken)))
+        rest = [number for number in data.numbers if not str(number["name"]).startswith(plot.spoken)]
+        tasks = {number.get("task") for number in data.numbers}
+        sentences += few(told(rest, ("label", "cell", *(("task",) if len(tasks) > 1 else ()), "run")))
         if part == next(iter(groups)):
             sentences += few(not_measured(skipped))
         for index, figure in enumerate(_figures(plot, data, hues, title)):
@@ -152,7 +153,8 @@ def _figures(plot: Plot, data: PlotData, hues: Hues, title: str):
             yield histogram_figure(plot, measured, title=title, subtitle=subtitle)
         else:
             references = _styled_references(data, measured)
-            yield line_figure(plot, measured, references, title=title, subtitle=subtitle)
+            mark = plot.mark(data) if plot.mark else None
+            yield line_figure(plot, measured, references, mark=mark, title=title, subtitle=subtitle)
 
 
 def _styled(plot: Plot, lines: Sequence[Line], hues: Hues) -> list[Styled]:

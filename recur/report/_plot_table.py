@@ -27,7 +27,8 @@ PLOTS: dict[str, Plot] = {
         "ends at 10⁻¹²: what lies below teaches nothing.",
         lowest=-12 * LN10,
         words=training.trained_lag,
-        spoken=training.HORIZON,
+        spoken=training.TOLD,
+        mark=training.task_lag,
     ),
     "lag_shares": Plot(
         title="What each step back adds to the parameter gradient",
@@ -106,7 +107,7 @@ PLOTS: dict[str, Plot] = {
         "dashed line do what was predicted.",
         x_word="a predicted",
         words=static.forget_bias,
-        spoken=static.HALF_LIFE,
+        spoken=(static.HALF_LIFE,),
     ),
     "gradient_snr": Plot(
         title="Signal to noise of the gradient by lag",
@@ -191,7 +192,7 @@ PLOTS: dict[str, Plot] = {
         caption="Horizon: the lag to which a thousandth of the gradient reaches before any training. Every point is "
         "a cell with an initialiser, trained at the same budget.",
         words=training.horizon_solved,
-        spoken=training.CORRELATION,
+        spoken=(training.CORRELATION,),
     ),
 }
 

@@ -28,7 +28,13 @@ class Styled(NamedTuple):
 
 
 def line_figure(
-    plot: Plot, measured: Sequence[Styled], references: Sequence[Styled], *, title: str, subtitle: str
+    plot: Plot,
+    measured: Sequence[Styled],
+    references: Sequence[Styled],
+    *,
+    mark: tuple[float, str] | None = None,
+    title: str,
+    subtitle: str,
 ) -> "Figure":
     """Draws series as lines with bands, and theory as dashed lines over the same range.
 
@@ -36,6 +42,7 @@ def line_figure(
         plot: row of the plot table.
         measured: what was measured.
         references: closed forms and theory; cut off where the measured lines end.
+        mark: position and name of a vertical line.
         title: heading.
         subtitle: circumstances.
 
@@ -68,6 +75,8 @@ def line_figure(
         for line, style in forms:
             keywords = {**style, "zorder": 3}
             draw_curve(axes, line.x, line.y, None, label=line.label, style=keywords, x_word=plot.x_word)
+        if mark is not None:
+            axes.axvline(mark[0], color=INK, linewidth=1.1, linestyle=(0, (1, 2)), label=mark[1])
         _x_axis(axes, plot, [entry.line.x for entry in everything], dodge)
         axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
         finish(figure)

@@ -20,13 +20,12 @@ def reaches(curves: Sequence[tuple[str, Record]]) -> list[str]:
         curves: names and records of kind "lag_curve".
 
     Returns:
-        A sentence each, the furthest first.
+        A sentence each.
     """
     found = [
         (horizon(np.asarray(record["lag_steps"], float), np.asarray(record["ln_median"], float)), clean(name))
         for name, record in curves
     ]
-    found.sort(key=lambda entry: -entry[0][0])
     return [f"{name}: a thousandth of the gradient at lag 0 reaches {reach(lag)} back" for lag, name in found]
 
 

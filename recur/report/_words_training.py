@@ -1,6 +1,7 @@
 """Plain sentences beside the plots of training and tasks: what their numbers say and what that means."""
 
 import math
+import re
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from recur.report._series import clean
 from recur.report._words import brief, horizon, pairs, reach, steps
 
 CORRELATION = "spearman"
-HORIZON = "horizon"
+TOLD = ("horizon", "gradient at lag ")
+_AT_LAG = re.compile(r"gradient at lag (\d+) over that at lag 0, (at initialisation|after training), ln")
 _UNDEFINED = "undefined, for one of the two does not vary"
 _HORIZONS = ("horizon at initialisation, steps", "horizon after training, steps", "horizon_lengthened, steps")
 
@@ -29,14 +31,30 @@ def trained_lag(data: PlotData) -> list[str]:
         else:
             longer = horizons[1][0] > horizons[0][0] or (horizons[1][1] and not horizons[0][1])
         grew[bool(longer)].append(name)
-        sentences.append(
-            f"{name}: a thousandth of the gradient reached {texts[0]} back at initialisation, {texts[1]} after training"
-        )
+        text = f"a thousandth of the gradient reached {texts[0]} back at initialisation, {texts[1]} after training"
+        at_lag = {found[2]: (found[1], number) for key, number in own.items() if (found := _AT_LAG.fullmatch(key))}
+        if len(at_lag) == 2:
+            (lag, first), (_, last) = (at_lag[state] for state in ("at initialisation", "after training"))
+            text += f"; of that at lag 0, {value_of(first)} reached the lag of the task, {lag}, then {value_of(last)}"
+        sentences.append(f"{name}: {text}")
     if sentences:
         longer, shorter = (", ".join(dict.fromkeys(names)) or "none" for names in (grew[True], grew[False]))
         often = ", in nine of ten runs at least" if known else ""
         return [*sentences, f"Lengthened their horizon{often}: {longer}. Did not: {shorter}"]
     return [f"{line.label}: a thousandth reaches {reach(horizon(line.x, line.y))} back" for line in data.lines]
+
+
+def task_lag(data: PlotData) -> tuple[float, str] | None:
+    """Finds the lag that the task asks for.
+
+    Args:
+        data: records of the plot of trained lag curves.
+
+    Returns:
+        The lag and what to call it; None where the records do not tell one lag.
+    """
+    lags = {int(found[1]) for number in data.numbers if (found := _AT_LAG.fullmatch(str(number["name"])))}
+    return (lags.pop(), "lag of the task") if len(lags) == 1 else None
 
 
 def training_heatmap(data: PlotData) -> list[str]:
@@ -102,6 +120,9 @@ def horizon_solved(data: PlotData) -> list[str]:
             sentences.append(f"{record['label']}, rank correlation over {len(record['x'])} points: {text}")
     for record in data.points:
         best = int(np.argmax(record["y"]))
+        if record["y"][best] <= 0:
+            sentences.append(f"{record['label']}: solved at no length")
+            continue
         sentences.append(
             f"{record['label']}: longest T solved is {brief(record['y'][best])}, by {clean(record['names'][best])} "
             f"with a horizon of {steps(record['x'][best])} at initialisation"

@@ -13,6 +13,7 @@ from recur.report._plot_data import collect
 from recur.report._plot_table import PLOTS
 from recur.report._records import normalize
 from recur.report._words import factor, horizon
+from recur.report._words_training import task_lag
 
 K = np.arange(0, 401.0)
 
@@ -56,7 +57,12 @@ def test_horizons_of_all_runs_are_told_where_they_are_known():
         "Lengthened their horizon, in nine of ten runs at least: a. Did not: none",
     ]
     rows[-1]["value"]["p10"] = -1
-    assert words("trained_lag", *rows)[-1] == "Lengthened their horizon, in nine of ten runs at least: none. Did not: a"
+    for state, value in (("at initialisation", -20.0), ("after training", -1.0)):
+        rows.append(number("trained_lag", f"gradient at lag 8 over that at lag 0, {state}, ln", value, cell="a"))
+    first, last = words("trained_lag", *rows)
+    assert first.endswith("; of that at lag 0, about 10⁻⁹ reached the lag of the task, 8, then 0.368")
+    assert task_lag(collect(normalize(rows))) == (8, "lag of the task")
+    assert last == "Lengthened their horizon, in nine of ten runs at least: none. Did not: a"
 
 
 def test_lag_shares_say_where_nothing_is_added_any_more():
