@@ -78,7 +78,7 @@ def test_values(cell, engine, variant):
     with jax.enable_x64(True):
         expected = oracle(cell, problem)
     assert actual.outputs.shape == (length, *batch_shape, HIDDEN)
-    assert {leaf.dtype for leaf in jax.tree.leaves(actual)} == {np.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(actual[:3])} == {np.dtype("float32")}
     assert_close(actual[:3], tuple(expected))
 
 
@@ -102,7 +102,7 @@ def test_auto_is_the_engine_that_it_names(cell):
 def test_values_in_float64(cell, engine, x64):
     problem = random_problem(TABLE[cell], 7, (3,), mask=True, reset=True, dtype=np.float64)
     actual = run(cell, engine, problem)
-    assert {leaf.dtype for leaf in jax.tree.leaves(actual)} == {np.dtype("float64")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(actual[:3])} == {np.dtype("float64")}
     assert_close(actual[:3], tuple(oracle(cell, problem)))
 
 
@@ -115,7 +115,7 @@ def test_bfloat16_inputs_and_parameters_keep_a_float32_state(cell, engine):
     actual = run(cell, engine, problem)
     with jax.enable_x64(True):
         expected = oracle(cell, problem)
-    assert {leaf.dtype for leaf in jax.tree.leaves(actual)} == {np.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(actual[:3])} == {np.dtype("float32")}
     assert_close(actual[:3], tuple(expected))
 
 

@@ -148,6 +148,15 @@ class FactoredCell(Cell):
     def recurrent_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
         """Returns the product with h, linear in h and in the kernel; None where there is no product."""
 
+    @property
+    @abc.abstractmethod
+    def own_units(self) -> bool:
+        """Whether every unit's next state depends on that unit's state alone."""
+
+    @abc.abstractmethod
+    def own_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
+        """Returns the derivative of each unit's product by its own entry of h; None where there is no product."""
+
     @abc.abstractmethod
     def keep(self, projected: Any, share: Any) -> Any:
         """Returns what a step and its derivative need of both shares."""

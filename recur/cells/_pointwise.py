@@ -62,6 +62,19 @@ class PointwiseCell(FactoredCell):
         """Returns ``h U`` for all gates; None where the gates do not see the state."""
         return recurrent_share(prepared, h, self.declaration.recurrence)
 
+    @property
+    def own_units(self) -> bool:
+        """Whether the recurrent kernel is diagonal or absent."""
+        return self.declaration.recurrence != "dense"
+
+    def own_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
+        """Returns the diagonal of the recurrent kernels; None where there is no kernel."""
+        if self.declaration.recurrence == "none":
+            return None
+        kernel = prepared["recurrent_kernel"]
+        own = kernel if self.declaration.recurrence == "diagonal" else jnp.einsum("hgh->gh", kernel)
+        return jnp.broadcast_to(own, (*h.shape[:-1], *own.shape)).astype(h.dtype)
+
     def keep(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Float[Array, "*B G H"]:
         """Returns what is kept of the gates: activated values where they give their own derivative."""
         return keep(self.declaration, projected, share)

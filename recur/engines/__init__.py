@@ -6,6 +6,7 @@ from recur.engines._base import Engine
 from recur.engines._base import Info
 from recur.engines._base import Problem
 from recur.engines._base import Run
+from recur.engines._newton import Newton
 from recur.engines._scan import Scan
 from recur.engines._table import ENGINES
 from recur.engines._unroll import unroll
@@ -16,6 +17,7 @@ __all__ = [
     "Auto",
     "Engine",
     "Info",
+    "Newton",
     "Problem",
     "Run",
     "Scan",

@@ -50,7 +50,6 @@ def _tangent_of_run(
     cell: FactoredCell, reverse: bool, unroll: int, primals: tuple, tangents: tuple
 ) -> tuple[State, State]:
     prepared, projected, start, restart, mask, reset = primals
-    d_prepared, d_projected, d_start, d_restart, _, _ = tangents
 
     def keeping(before: State, projected: PyTree) -> tuple[State, PyTree]:
         kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
@@ -58,6 +57,25 @@ def _tangent_of_run(
 
     states, kept = _run(keeping, projected, start, restart, mask, reset, reverse=reverse, unroll=unroll)
     before = before_each_step(states, start, restart, reset, reverse)
+    return states, linear_scan(cell, before, kept, primals, tangents, reverse=reverse, unroll=unroll)
+
+
+def linear_scan(
+    cell: FactoredCell,
+    before: State,
+    kept: PyTree,
+    primals: tuple,
+    tangents: tuple,
+    *,
+    reverse: bool,
+    unroll: int,
+) -> State:
+    """Returns the tangents of all states of a run, from the state before each step and what was kept there.
+
+    `primals` and `tangents` are the array arguments of `plain_scan`.
+    """
+    prepared, projected, _, _, mask, reset = primals
+    d_prepared, d_projected, d_start, d_restart, _, _ = tangents
     d_sums, d_split = cell.input_tangent(d_projected, cell.recurrent_share(d_prepared, before[0]))
 
     # Recomputed backwards: otherwise a forward scan would store every coefficient, many times what is kept.
@@ -69,7 +87,7 @@ def _tangent_of_run(
         return cell.update_tangent(prepared, before, projected, kept, d_prepared, d_before, d_sums, d_split), None
 
     inputs = (before, projected, kept, d_sums, d_split)
-    return states, _run(push, inputs, d_start, d_restart, mask, reset, reverse=reverse, unroll=unroll)[0]
+    return _run(push, inputs, d_start, d_restart, mask, reset, reverse=reverse, unroll=unroll)[0]
 
 
 def _run(
