@@ -9,6 +9,7 @@ from benchmarks.parts import (
     _initializers,
     _lag_curves,
     _lag_shares,
+    _literature,
     _lyapunov,
     _memory_curse,
     _precision,
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Setup], list[Job]]] = {
     "gradient_snr": _snr.jobs,
     "memory_curse": _memory_curse.jobs,
     "precision": _precision.jobs,
+    "literature": _literature.jobs,
     "selfcheck": _selfcheck.jobs,
 }
 """Parts by name, in the order of the page."""

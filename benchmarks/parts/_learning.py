@@ -112,8 +112,7 @@ def learn(
             done = [step(parts[0], data[0]), *pool.map(step, parts[1:], data[1:])] if not chunk else None
             parts, losses = zip(*(done or pool.map(step, parts, data)), strict=True)
             losses = np.concatenate([np.asarray(loss, np.float64) for loss in losses]).reshape(-1, seeds)
-            params = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(part.params for part in parts))
-            yield Look((chunk + 1) * budget.chunk, losses / floors, params)
+            yield Look((chunk + 1) * budget.chunk, losses / floors, _join(*(part.params for part in parts)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -142,7 +141,7 @@ def _adam(learning_rate: float) -> optax.GradientTransformation:
     return optax.adam(learning_rate)
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "learning_rate"))
+@functools.partial(jax.jit, static_argnames=("cell", "learning_rate"), compiler_options=_problems.QUICKLY)
 def _start(keys: jax.Array, *, cell: cells.Cell, learning_rate: float) -> train.TrainState:
     def one(key: jax.Array) -> train.TrainState:
         for_cell, for_readout, for_run = jax.random.split(key, 3)
@@ -175,9 +174,13 @@ def _train(
     return states, metrics["loss"].mean(axis=1)
 
 
+@functools.partial(jax.jit, static_argnames="parts")
 def _cut(tree: Any, parts: int) -> list[Any]:
     """Cuts leaves ``[runs, ...]`` in equal parts."""
-    if parts == 1:
-        return [tree]
     size = len(jax.tree.leaves(tree)[0]) // parts
     return [jax.tree.map(lambda leaf, n=n: leaf[n * size : (n + 1) * size], tree) for n in range(parts)]
+
+
+@jax.jit
+def _join(*trees: Any) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from recur import tasks
 
-ITEMS, SYMBOLS = 2, 6
+SYMBOLS = 6
 FEATURES = SYMBOLS + 2
 
 
@@ -55,28 +55,34 @@ class Problem(NamedTuple):
     more: int = 0
 
 
-PROBLEMS = {
-    "adding": Problem("adding", tasks.adding, lambda t: tasks.adding_floor(), is_number=True),
-    "multiplication": Problem(
-        "multiplication", tasks.multiplication, lambda t: tasks.multiplication_floor(), is_number=True
-    ),
-    "temporal order": Problem("temporal order", tasks.temporal_order, lambda t: tasks.temporal_order_floor()),
-    "copy": Problem(
-        "copy",
-        functools.partial(tasks.copy_memory, items=ITEMS, symbols=SYMBOLS),
-        functools.partial(tasks.copy_memory_floor, items=ITEMS, symbols=SYMBOLS),
-        scored=None,
-        more=2 * ITEMS,
-    ),
-    "selective copy": Problem(
-        "selective copy",
-        lambda key, count, t: tasks.selective_copy(key, count, t + 2 * ITEMS, items=ITEMS, symbols=SYMBOLS),
-        lambda t: tasks.selective_copy_floor(symbols=SYMBOLS),
-        scored=ITEMS,
-        more=2 * ITEMS,
-    ),
-}
-"""By name. Two symbols of six kinds are copied, T steps of delay, or scattered among T + 2 steps."""
+NAMES = ("adding", "multiplication", "temporal order", "copy", "selective copy")
+
+
+@functools.cache
+def problems(items: int) -> dict[str, Problem]:
+    """Returns the tasks of `NAMES`; `items` symbols of six kinds are copied, over T steps or scattered among more."""
+    copied = {"items": items, "symbols": SYMBOLS}
+    both = {"more": 2 * items}
+    found = (
+        Problem("adding", tasks.adding, lambda t: tasks.adding_floor(), is_number=True),
+        Problem("multiplication", tasks.multiplication, lambda t: tasks.multiplication_floor(), is_number=True),
+        Problem("temporal order", tasks.temporal_order, lambda t: tasks.temporal_order_floor()),
+        Problem(
+            "copy",
+            functools.partial(tasks.copy_memory, **copied),
+            functools.partial(tasks.copy_memory_floor, **copied),
+            scored=None,
+            **both,
+        ),
+        Problem(
+            "selective copy",
+            lambda key, count, t: tasks.selective_copy(key, count, t + 2 * items, **copied),
+            lambda t: tasks.selective_copy_floor(symbols=SYMBOLS),
+            scored=items,
+            **both,
+        ),
+    )
+    return {problem.name: problem for problem in found}
 
 
 @functools.cache
@@ -90,7 +96,11 @@ def recall(lag: int) -> Problem:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("problem", "lengths", "count", "longest"))
+# Random bits take XLA long to optimise and little to make.
+QUICKLY = {"xla_backend_optimization_level": 1}
+
+
+@functools.partial(jax.jit, static_argnames=("problem", "lengths", "count", "longest"), compiler_options=QUICKLY)
 def draw(
     keys: jax.Array, chunk: jax.Array, *, problem: Problem, lengths: tuple[int, ...], count: int, longest: int
 ) -> Batch:
