@@ -46,7 +46,8 @@ def heatmap_figure(plot: Plot, record: Mapping[str, Any], *, title: str, subtitl
         faces = [colors[band] for band in bands]
         axes.add_collection(PolyCollection(boxes, facecolors=faces, edgecolors=faces, linewidths=0.6))
         axes.grid(False)
-        (left, right), (low, high) = (edges_of(x)[[0, -1]], edges_of(y)[[0, -1]])
+        # The outer half of the first and last bins lies where nothing was measured.
+        (left, right), (low, high) = (v[[0, -1]] if v.size > 1 else edges_of(v) for v in (x, y))
         axes.set_xlim(left, right)
         lit = y[(values > bounds[1]).any(axis=1)]
         axes.set_ylim(low, min(high, 1.25 * lit.max() if lit.size else high))

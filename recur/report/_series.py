@@ -172,8 +172,8 @@ def _tell(field: str, record: Mapping[str, Any]) -> str:
     value = record.get(field)
     if value is None:
         return ""
-    if field == "seeds" and value == 1:
-        return "1 seed"
+    if field in ("seeds", "hidden_size") and value == 1:
+        return _WORDS[field].format(1).removesuffix("s")
     if field == "tensor" and value == "all":
         return "all parameters"
     if field == "state":

@@ -183,6 +183,18 @@ def test_one_cell_has_one_colour_in_all_plots(flow_folder):
         assert not lines(svg, COLORS[2])
 
 
+def test_lag_of_the_task_is_marked_where_the_records_tell_it():
+    k = np.arange(0, 101.0)
+    row = series("trained_lag", "a", k, -0.1 * k, hidden_size=1, seeds=1)
+    name = "gradient at lag 60 over that at lag 0, after training, ln"
+    (svg,) = draw("trained_lag", row, {"kind": "number", "plot": "trained_lag", "name": name, "value": -6.0})
+    assert "lag of the task" in texts(svg)
+    slope, offset = tick_scale(svg, "x")
+    upright = [line for line in lines(svg, "currentColor") if len(line) == 2 and np.ptp(line[:, 0]) == 0]
+    assert 60 in [round(slope * line[0, 0] + offset, 1) for line in upright]
+    assert "1 seed · 1 hidden unit ·" in words_of(svg)
+
+
 def test_state_before_training_is_not_solid():
     k = np.arange(0, 30.0)
     rows = [series("trained_lag", f"a, {s}", k, -k * r, cell="a", state=s) for s, r in (("init", 1), ("trained", 0.5))]
