@@ -28,11 +28,11 @@ def _measure(setup: Setup, label: str) -> list[Record]:
     total = 0.5 * np.logaddexp.reduce(totals)
     lags = _lag_records.kept_lags(length)
     meta = setup.meta(label, length=length)
-    return [
-        series(PLOT, label, lags, shares[lags], meta),
-        number(PLOT, "steps back that hold all but 1 % of the parameter gradient", _needed(shares, total), meta),
-        number(PLOT, f"ln of what lag {length - 1} contributes over what lag 0 does", shares[-1] - shares[0], meta),
-    ]
+    rows = [series(PLOT, label, lags, shares[lags], meta)]
+    if np.isfinite(total).all():
+        name = "steps back that hold all but 1 % of the parameter gradient"
+        rows.append(number(PLOT, name, _needed(shares, total), meta))
+    return rows
 
 
 def _needed(shares: np.ndarray, total: np.ndarray) -> np.ndarray:
