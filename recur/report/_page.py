@@ -40,9 +40,10 @@ figcaption ul { margin: 0.4rem 0 0; color: var(--ink); }
 table { border-collapse: separate; border-spacing: 0; width: max-content; font-size: 0.88rem;
   font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-td { max-width: 30rem; }
+td { max-width: 15rem; }
 th:first-child, td:first-child { position: sticky; left: 0; max-width: 10rem; background: var(--ground); }
 thead th, thead th:first-child { background: var(--tint); vertical-align: bottom; }
+@media (min-width: 60rem) { table { max-width: 100%; } td { max-width: 22rem; } }
 tbody tr:hover > td { background: var(--tint); }
 .number { text-align: right; white-space: nowrap; }
 th.number { max-width: 7.5rem; white-space: normal; }
