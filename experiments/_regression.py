@@ -28,11 +28,15 @@ class Regressor(nnx.Module):
 
 
 class Model(NamedTuple):
-    """The module as pure functions: ``init(key) -> params``, ``predict(params, x)``, ``loss(params, batch, key)``."""
+    """The module as pure functions: ``init(key) -> params``, ``predict(params, x)``, ``loss(params, batch, key)``.
+
+    ``as_cell(params)`` hands out its recurrent part, all layers as one cell with the parameters of that.
+    """
 
     init: Callable[[Key[Array, ""]], PyTree]
     predict: Callable[[PyTree, Float[Array, "B T X"]], Float[Array, "B 1"]]
     loss: train.Loss
+    as_cell: Callable[[PyTree], tuple[cells.Cell, PyTree]]
 
 
 @functools.cache
@@ -52,7 +56,10 @@ def regression(cell: str, hidden_size: int, *, layers: int, input_size: int) -> 
         x, y = batch
         return jnp.mean(optax.squared_error(predict(params, x), y)), {}
 
-    return Model(init, predict, loss)
+    def as_cell(params: PyTree) -> tuple[cells.Cell, PyTree]:
+        return nnx.merge(graph, params).stack.as_cell()
+
+    return Model(init, predict, loss, as_cell)
 
 
 def read_samples(path: str, x_shape: tuple[int | str, ...]) -> Samples:

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import _folder, _history
+from experiments import _folder, _history, _probe
 from experiments._config import CellConfig, RunConfig
 from experiments._main import stop_on_interrupt
 from recur import report, train
@@ -28,6 +28,7 @@ class Problem(NamedTuple):
         loss: What training lowers, ``loss(params, batch, key) -> (scalar, metrics)``.
         data: Training data, ``[S, N, ...]``.
         validation: The like, evaluated on after every epoch.
+        as_cell: Hands out the recurrent part of the parameters of one seed, for ``--probe_every``.
         measure: Numbers of the trained parameters, ``params [S, ...] -> {name: [S]}``.
         floors: Dashed lines of the picture, by label.
         loss_name: What the loss is, for the picture.
@@ -38,6 +39,7 @@ class Problem(NamedTuple):
     loss: train.Loss
     data: PyTree
     validation: PyTree
+    as_cell: _probe.AsCell
     measure: Callable[[PyTree], Mapping[str, Float[Array, "S"]]]
     floors: Mapping[str, float]
     loss_name: str = "mean squared error"
@@ -94,7 +96,7 @@ def _run_cell(name: str, config: RunConfig, problem: Problem) -> dict[str, Any]:
             state, history = checkpoints.restore(state)
         fitted = train.Fit(state, history, len(history) >= config.epochs)
         if not fitted.finished:
-            fitted = _train(workdir, config, problem, optimizer, fitted, checkpoints)
+            fitted = _train(workdir, name, config, problem, optimizer, fitted, checkpoints)
     rows = [_history.row(record) for record in fitted.history]
     report.write_jsonl(workdir / "history.jsonl", rows)
     report.write_csv(workdir / "history.csv", _history.tidy(rows, config))
@@ -137,6 +139,7 @@ def _start(keys: Key[Array, "S"], *, init: Callable, optimizer: optax.GradientTr
 
 def _train(
     workdir: Path,
+    name: str,
     config: RunConfig,
     problem: Problem,
     optimizer: optax.GradientTransformation,
@@ -146,9 +149,10 @@ def _train(
     history_file = workdir / "history.jsonl"
     # Epochs after the checkpoint are trained again, so their rows go.
     report.write_jsonl(history_file, [_history.row(record) for record in so_far.history])
+    probing = _probing(workdir, config, problem, so_far) if config.probe_every else {}
     notice = "stopping after this epoch (Ctrl-C again: at once, back to the last checkpoint)"
     with _progress(config, so_far.history) as show, stop_on_interrupt(notice) as stop:
-        return train.fit(
+        fitted = train.fit(
             so_far.state,
             problem.loss,
             optimizer,
@@ -164,7 +168,24 @@ def _train(
             epochs_per_call=problem.epochs_per_call,
             on_record=[lambda record: report.append_jsonl(history_file, _history.row(record)), show],
             stop=stop,
+            **probing,
         )
+    if probing:
+        rows, subtitle = report.read_jsonl(workdir / "probe.jsonl"), f"{config.cell}, {config.hidden_size} units"
+        _probe.draw(workdir / "probe.png", f"{name}: gradient by lag while training", subtitle, rows)
+    return fitted
+
+
+def _probing(workdir: Path, config: RunConfig, problem: Problem, so_far: train.Fit) -> dict[str, Any]:
+    """Returns the arguments of `recur.train.fit` that look at the first validation sequences of the first seed."""
+    rows = workdir / "probe.jsonl"
+    report.write_jsonl(rows, _probe.kept(rows, so_far.history[-1].step if so_far.history else -1))
+    one = jax.tree.map(lambda leaf: leaf[0], so_far.state.params)
+    return {
+        "probe": _probe.make(problem.as_cell, problem.validation[0][0], one),
+        "probe_every": config.probe_every,
+        "on_probe": [lambda look: report.append_jsonl(rows, _probe.row(look))],
+    }
 
 
 def _metrics(fitted: train.Fit, problem: Problem) -> dict[str, np.ndarray]:

@@ -53,7 +53,7 @@ def _pose(config: Config) -> _run.Problem:
         return metrics
 
     floors = {"best constant guess, 7/144": tasks.multiplication_floor()}
-    return _run.Problem(model.init, model.loss, training, validation, measure, floors)
+    return _run.Problem(model.init, model.loss, training, validation, model.as_cell, measure, floors)
 
 
 def _samples(config: Config) -> _regression.Samples:

@@ -64,7 +64,14 @@ def _pose(config: Config) -> _run.Problem:
     # An epoch is one step of microseconds: a hundred of them in a call.
     floors = {"best constant guess": tasks.ramp_floor(WINDOWS)}
     return _run.Problem(
-        model.init, model.loss, each_seed(training), each_seed(validation), measure, floors, epochs_per_call=100
+        model.init,
+        model.loss,
+        each_seed(training),
+        each_seed(validation),
+        model.as_cell,
+        measure,
+        floors,
+        epochs_per_call=100,
     )
 
 

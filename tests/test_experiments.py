@@ -156,7 +156,7 @@ def test_another_run_in_the_folder_is_refused(finished, options, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"cell": "lstn"}, ValueError, "cell: expected one or several of elman, .* got 'lstn'"),
+        ({"cell": "lstn"}, ValueError, "cell: expected one or several of .*elman, .* got 'lstn'"),
         ({"cell": "gru,gru"}, ValueError, "each once"),
         ({"hidden_size": 0}, ValueError, "hidden_size: expected a finite number >= 1, got 0"),
         ({"hidden_size": 2.5}, TypeError, "hidden_size: expected int, got 2.5"),
@@ -261,3 +261,24 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(stored))
     ramp.train(dataclasses.replace(config, epochs=len(rows) + 100))
     assert len(report.read_jsonl(tmp_path / "history.jsonl")) == len(rows) + 100
+
+
+def test_a_probe_is_recorded_and_changes_nothing(finished, tmp_path):
+    """Every 2 steps of two epochs of 5, the second of them in a run that goes on from a checkpoint."""
+    _, plain = finished
+    multiplication.train(tiny(tmp_path, epochs=1, probe_every=2))
+    assert [row["step"] for row in report.read_jsonl(tmp_path / "probe.jsonl")] == [0, 2, 4]
+    # A row of a step that no checkpoint holds, as a killed run leaves it.
+    report.append_jsonl(tmp_path / "probe.jsonl", {"step": 6})
+    probed = multiplication.train(tiny(tmp_path, probe_every=2))
+    assert probed["metrics"] == plain["metrics"]
+    rows = report.read_jsonl(tmp_path / "probe.jsonl")
+    assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10]
+    for row in rows:
+        assert np.shape(row["ln_adjoint"]) == (2, 6)
+        assert set(row["gates"]) == {"layer_0", "layer_1"}
+        assert np.shape(row["gates"]["layer_1"]["f"]["saturated_high"]) == (2,)
+    # At the start the readout has norm 1 or so, and the forget gates of the LSTM stand at sigmoid(1).
+    np.testing.assert_allclose(rows[0]["gates"]["layer_0"]["f"]["mean"], 0.731, atol=0.05)
+    assert rows[0]["ln_parameter_norm"] != rows[-1]["ln_parameter_norm"]
+    assert (tmp_path / "probe.png").read_bytes()[:4] == b"\x89PNG"
