@@ -5,6 +5,8 @@ import os
 # Before JAX or torch start: two test processes share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# Tests are many small programs: nearly all their time is the compiler's, a quarter of it spent on faster code.
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"
 
 import jax
 import pytest

@@ -30,6 +30,7 @@ VARIANTS = {
     "everything": (7, (2, 3), {"mask": True, "reset": True, "reverse": True}),
     "everything_unbatched": (7, (), {"mask": True, "reset": True, "reverse": True}),
     "long": (64, (2,), {"reverse": True}),
+    "thousand": (1000, (2,), {"mask": True}),
 }
 
 # Auto hands the work to another engine of the table, which one test holds it to: all else is that engine's.
@@ -39,7 +40,19 @@ EXACT = [name for name in ENGINES if name != "auto"]
 UNREAD = {"lru": ("h",)}
 
 PAIRS = [(c, e) for c in TABLE for e in EXACT if not ENGINES[e]().refusal(TABLE[c])]
-cells_and_exact_engines = pytest.mark.parametrize(("cell", "engine"), PAIRS)
+
+
+def slow_but_with_scan(pairs=PAIRS, variants=None, quick=()):
+    """All pairs (times all variants); those of engines other than Scan run in the slow suite, but for `quick` ones."""
+    if variants is None:
+        return [pytest.param(*pair, marks=[] if pair[1] == "scan" else [pytest.mark.slow]) for pair in pairs]
+    return [
+        pytest.param(
+            *pair, variant, marks=[] if variant in quick or (pair[1] == "scan" and quick) else [pytest.mark.slow]
+        )
+        for pair in pairs
+        for variant in variants
+    ]
 
 
 def oracle_step(name, xp):
@@ -69,8 +82,13 @@ def test_named_equations_are_of_cells_that_exist():
     assert set(EQUATIONS) <= set(CELLS)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@cells_and_exact_engines
+@pytest.mark.parametrize(
+    ("cell", "engine", "variant"),
+    slow_but_with_scan(
+        variants=[name for name in VARIANTS if name != "thousand"], quick=("no_steps", "one_step", "everything", "long")
+    )
+    + slow_but_with_scan(variants=["thousand"]),
+)
 def test_values(cell, engine, variant):
     length, batch_shape, options = VARIANTS[variant]
     problem = random_problem(TABLE[cell], length, batch_shape, **options)
@@ -98,7 +116,7 @@ def test_auto_is_the_engine_that_it_names(cell):
     assert_identical(chosen[:3], run(cell, chosen.info.engine, problem)[:3])
 
 
-@cells_and_exact_engines
+@pytest.mark.parametrize(("cell", "engine"), slow_but_with_scan())
 def test_values_in_float64(cell, engine, x64):
     problem = random_problem(TABLE[cell], 7, (3,), mask=True, reset=True, dtype=np.float64)
     actual = run(cell, engine, problem)
@@ -106,7 +124,7 @@ def test_values_in_float64(cell, engine, x64):
     assert_close(actual[:3], tuple(oracle(cell, problem)))
 
 
-@cells_and_exact_engines
+@pytest.mark.parametrize(("cell", "engine"), slow_but_with_scan())
 def test_bfloat16_inputs_and_parameters_keep_a_float32_state(cell, engine):
     # The numbers are rounded once, before; everything after that is float32 work on them.
     params, xs, initial_state, options = random_problem(TABLE[cell], 7, (3,), mask=True)
@@ -132,7 +150,7 @@ def oracle_gradients(name, variant):
         options = {**problem.options, "reset_state": reset_state}
         return weighted_sum(loop(oracle_step(name, jnp), params, xs, initial_state, **options, xp=jnp))
 
-    value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(*differentiable(problem))
+    value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3)))(*differentiable(problem))
     return problem, to_float64(value), to_float64(gradients)
 
 
@@ -140,8 +158,7 @@ def differentiable(problem):
     return (*problem[:3], problem.options.get("reset_state"))
 
 
-@pytest.mark.parametrize("variant", GRADIENTS)
-@cells_and_exact_engines
+@pytest.mark.parametrize(("cell", "engine", "variant"), slow_but_with_scan(variants=GRADIENTS, quick=("everything",)))
 def test_gradients_equal_those_of_the_loop(cell, engine, variant, x64):
     problem, value, gradients = oracle_gradients(cell, variant)
 
@@ -156,7 +173,7 @@ def test_gradients_equal_those_of_the_loop(cell, engine, variant, x64):
     assert all(np.abs(leaf).max() > 1e-3 for leaf in everywhere), "a gradient that is zero would prove nothing"
 
 
-@cells_and_exact_engines
+@pytest.mark.parametrize(("cell", "engine"), slow_but_with_scan())
 def test_gradients_in_float32(cell, engine):
     with jax.enable_x64(True):
         problem, _, gradients = oracle_gradients(cell, "everything")
