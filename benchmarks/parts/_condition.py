@@ -43,7 +43,8 @@ def _condition(setup: Setup, label: str) -> list[Record]:
     cell, lags, values = _measured(setup, label)
     logs = np.stack([np.asarray(flow.log_condition_numbers(by_lag)) for by_lag in np.moveaxis(values, 2, 0)], axis=1)
     meta = _meta(setup, label)
-    slope = _spectra.exponent_fields(_spectra.exponents(setup, cell)).get("condition_slope_nats_per_step")
+    fields = _spectra.exponent_fields(_spectra.exponents(setup, cell, max(SIZES[setup.preset].lags)))
+    slope = fields.get("condition_slope_nats_per_step")
     rows = [series(CONDITION, label, lags, logs, meta)]
     if slope is not None:
         line = slope["median"] * np.asarray(lags, float)

@@ -31,7 +31,7 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "tiny": Sizes(24, 1, 8),
-    "quick": Sizes(4000, 1, 1024),
+    "quick": Sizes(4000, 1, 4096),
     "standard": Sizes(4000, 100, 4096),
     "full": Sizes(4000, 100, 16384),
 }

@@ -19,12 +19,12 @@ SPECTRUM_STEPS = {"tiny": 16, "quick": 200, "standard": 1000, "full": 4000}
 
 
 @functools.lru_cache(maxsize=KEPT)
-def exponents(setup: Setup, cell: cells.Cell) -> np.ndarray:
+def exponents(setup: Setup, cell: cells.Cell, steps: int | None = None) -> np.ndarray:
     """Measures all exponents of a cell on the run's inputs, a fifth of the steps discarded: ``[n, S]``.
 
     Directions are made orthonormal at every step: gated cells shrink some by so much in two that rounding hides them.
     """
-    steps = setup.steps(SPECTRUM_STEPS[setup.preset])
+    steps = setup.steps(steps or SPECTRUM_STEPS[setup.preset])
     xs = setup.inputs(steps)
     return np.asarray(spectra(cell, setup.draw(cell, xs.shape[-1]), xs, steps // 5), np.float64)
 
