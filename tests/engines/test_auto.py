@@ -1,0 +1,57 @@
+"""What Auto chooses, why, and that it says so once."""
+
+import dataclasses
+import logging
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import recur
+from recur import cells, engines
+from recur.engines import _auto
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "platform", "engine", "reason"),
+    [
+        ("lstm", 1000, "cpu", engines.Scan(), "runs every cell exactly"),
+        ("min_gru", 1000, "cpu", engines.Scan(), "runs every cell exactly"),
+        ("min_gru", 1000, "gpu", engines.Associative(), "gpu runs 1000 steps in parallel"),
+        ("lru", 32, "tpu", engines.Associative(), "tpu runs 32 steps in parallel"),
+        ("lru", 31, "tpu", engines.Scan(), "runs every cell exactly"),
+        ("gru", 1000, "gpu", engines.Scan(), "runs every cell exactly"),
+    ],
+)
+def test_rules(name, steps, platform, engine, reason):
+    chosen, why = _auto.choose(cells.CELLS[name](3), steps, platform)
+    assert chosen == engine
+    assert reason in why
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrong(engines.Associative):
+    def run(self, cell, problem, *, reverse):
+        states, final, info = super().run(cell, problem, reverse=reverse)
+        return jax.tree.map(lambda leaf: leaf + 0.01 * jax.lax.stop_gradient(leaf), states), final, info
+
+
+def test_an_engine_that_does_not_agree_with_scan_is_not_chosen(monkeypatch):
+    assert _auto.agrees(cells.min_gru(3), engines.Associative())
+    assert not _auto.agrees(cells.min_gru(3), Wrong())
+    monkeypatch.setattr(_auto, "Associative", Wrong)
+    chosen, why = _auto.choose(cells.min_gru(3), 1000, "gpu")
+    assert chosen == engines.Scan()
+    assert why == "Associative does not agree with Scan on this gpu"
+
+
+def test_the_choice_is_logged_once_under_jit_too(caplog):
+    cell = cells.elman(5)
+    params = cell.init(jax.random.key(0), 1)
+    with caplog.at_level(logging.INFO, logger="recur"):
+        for length in (3, 4):
+            run = jax.jit(lambda xs: recur.unroll(cell, params, xs))(jnp.ones((length, 1)))
+    assert [record.message for record in caplog.records] == [
+        "elman(5) runs on Scan(unroll=1, remat=None): runs every cell exactly"
+    ]
+    assert run.info.reason == "auto: runs every cell exactly"
