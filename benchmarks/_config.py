@@ -18,7 +18,7 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "tiny": Preset(("elman", "lstm"), 4, (8, 16), 2),
-    "quick": Preset(("elman", "gru", "lstm"), 64, (16, 128, 1024, 4096), 10),
+    "quick": Preset(("elman", "gru", "lstm"), 64, (16, 256, 4096), 10),
     "standard": Preset(tuple(cells.CELLS), 64, (16, 64, 256, 1024, 4096), 20),
     "full": Preset(tuple(cells.CELLS), 128, (16, 64, 256, 1024, 4096, 16384), 30),
 }
