@@ -96,7 +96,7 @@ def recall(lag: int) -> Problem:
     )
 
 
-# Random bits take XLA long to optimise and little to make.
+# For programs that XLA takes longer to optimise than it takes to run them: random bits, a few looks.
 QUICKLY = {"xla_backend_optimization_level": 1}
 
 

@@ -68,7 +68,7 @@ def _measure(setup: Setup, label: str) -> list[Record]:
     ]
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "with_gates"))
+@functools.partial(jax.jit, static_argnames=("cell", "with_gates"), compiler_options=_problems.QUICKLY)
 def _look(cell: cells.Cell, params: Any, xs: jax.Array, with_gates: bool) -> tuple[jax.Array, Any]:
     """Measures ln A(k) of the loss, ``[T + 1, S]``, and the gates, ``[S]`` each."""
     curves = _tasks.curves(cell, params["cell"], xs, params["kernel"][:, :, 0])
