@@ -41,9 +41,9 @@ def finished(path: pathlib.Path, run: Record, names: Collection[str]) -> tuple[l
     return kept, done
 
 
-def keep(path: pathlib.Path, name: str, rows: Sequence[Record]) -> list[Record]:
+def keep(path: pathlib.Path, name: str, rows: Sequence[Record], wall_s: float) -> list[Record]:
     """Appends the records of a finished job, and returns them with the one that closes them."""
-    closed = [*rows, {"kind": "done", "job": name}]
+    closed = [*rows, {"kind": "done", "job": name, "wall_s": round(wall_s, 2)}]
     for row in closed:
         report.append_jsonl(path, row)
     return closed

@@ -73,7 +73,9 @@ def benchmark(config: Config, out: str | os.PathLike) -> pathlib.Path:
         for name, job in progress:
             progress.set_postfix_str(name)
             if name not in done:
-                rows += _resume.keep(records, name, job.run())
+                began = time.perf_counter()
+                found = job.run()
+                rows += _resume.keep(records, name, found, time.perf_counter() - began)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; finished jobs are kept in {out}, the same command goes on") from None
     run["wall_s"] = round(time.perf_counter() - started, 2)
