@@ -33,6 +33,7 @@ class GlorotUniform:
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws a kernel ``[fan_in, fan_out]``."""
+        _check_matrix("GlorotUniform", shape)
         return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
 
 
@@ -42,6 +43,7 @@ class LecunNormal:
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws a kernel ``[fan_in, fan_out]``."""
+        _check_matrix("LecunNormal", shape)
         return jax.nn.initializers.lecun_normal()(key, shape, dtype)
 
 
@@ -57,6 +59,7 @@ class Orthogonal:
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws a recurrent kernel ``[H, H]``; half precision is rounded from float32, as QR needs it."""
+        _check_matrix("Orthogonal", shape)
 
         # Under vmap one matrix after the other: in jaxlib 0.10 several batched QR factorisations in one program may
         # wait for each other for ever on a CPU of two cores.
@@ -74,9 +77,9 @@ class Identity:
     gain: float = 1.0
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        """Returns ``gain * I``; the key is not used."""
+        """Returns ``gain * I``, of a diagonal kernel ``[H]`` its diagonal; the key is not used."""
         del key
-        return self.gain * jnp.eye(*shape, dtype=dtype)
+        return self.gain * (jnp.ones(shape, dtype) if len(shape) == 1 else jnp.eye(*shape, dtype=dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Gaussian:
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws a recurrent kernel ``[H, H]``."""
+        _check_matrix("Gaussian", shape)
         return self.gain / math.sqrt(shape[0]) * jax.random.normal(key, shape, dtype)
 
 
@@ -142,6 +146,14 @@ class Chrono:
         b_keep = jnp.log(jax.random.uniform(key, (hidden_size,), _at_least_float32(dtype), 1.0, self.max_steps - 1.0))
         zeros = jnp.zeros_like(b_keep)
         return jnp.stack([b_keep if g == keep else -b_keep if g == write else zeros for g in gates]).astype(dtype)
+
+
+def _check_matrix(name: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise ValueError(
+            f"initialiser: expected one for shape {shape}, got {name}, which draws matrices; a diagonal recurrent kernel "
+            f"takes Uniform, Constant or Identity"
+        )
 
 
 def _at_least_float32(dtype: Any) -> Any:

@@ -5,6 +5,7 @@ a linear gate and of one through any other activation the sum ``x W + b + h U``;
 Sigmoids and tanhs are evaluated for the whole block at once, which compilers turn into faster loops than gate by gate.
 """
 
+import itertools
 from typing import Any
 
 import jax
@@ -12,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur._types import Array, Float
-from recur.cells._declaration import Declaration, Shares
+from recur.cells._declaration import Activation, Declaration, Shares
 from recur.cells._gates import expand_to
+
+Activations = tuple[Activation | None, ...]
 
 SIGMOIDS = (jax.nn.sigmoid, jax.lax.logistic)
 TANHS = (jnp.tanh, jax.lax.tanh, jax.nn.tanh)
@@ -24,21 +27,28 @@ def keep(
 ) -> Float[Array, "*A G H"]:
     """Evaluates the block from its two shares; `share` is None where the gates do not see the state."""
     sums = projected if share is None else projected + share
-    kept = _by_gate(declared, sums, jax.nn.sigmoid, jnp.tanh, lambda sums: sums)
-    if declared.split:
-        split = np.array([name in declared.split for name in declared.gate_names])
-        kept = jnp.where(over_gates(split, kept), share, kept)
-    return kept
+    activations = tuple(activation for _, activation in declared.gates)
+    if not declared.split:
+        return _activate(activations, sums)
+    # Laid side by side rather than chosen by a mask: XLA would fuse the choice, and all before it, into slow loops.
+    is_split = [name in declared.split for name in declared.gate_names]
+    runs, start = [], 0
+    for split, run in itertools.groupby(is_split):
+        part = slice(start, start + len(list(run)))
+        start = part.stop
+        runs.append(share[..., part, :] if split else _activate(activations[part], sums[..., part, :]))
+    return jnp.concatenate(runs, axis=-2)
 
 
 def slopes(declared: Declaration, kept: Float[Array, "*A G H"]) -> Float[Array, "*A G H"]:
     """Returns the derivative of what was activated by its sum, 1 where nothing was."""
-    return _by_gate(declared, kept, lambda a: a * (1 - a), lambda a: 1 - a * a, jnp.ones_like)
+    activations = tuple(activation for _, activation in declared.gates)
+    return _by_gate(activations, kept, lambda a: a * (1 - a), lambda a: 1 - a * a, jnp.ones_like)
 
 
 def gates(declared: Declaration, projected: Float[Array, "*A G H"], kept: Float[Array, "*A G H"]) -> list[Any]:
     """Returns what the declared function gets, gate by gate: activated values, `Shares` of a split gate."""
-    known = _is_sigmoid(declared) | _is_tanh(declared)
+    known = [_is(SIGMOIDS, activation) or _is(TANHS, activation) for _, activation in declared.gates]
     values = []
     for index, (name, activation) in enumerate(declared.gates):
         value = kept[..., index, :]
@@ -56,7 +66,7 @@ def gate_tangents(
     d_split: Float[Array, "*A S H"] | None,
 ) -> list[Any]:
     """Returns the tangents of `gates`; `d_split` is that of the input's share of split gates, None for zero."""
-    known = _is_sigmoid(declared) | _is_tanh(declared)
+    known = [_is(SIGMOIDS, activation) or _is(TANHS, activation) for _, activation in declared.gates]
     # Slices would have sums of padded arrays as their transpose, a split has a concatenation.
     parts = jax.lax.split(d_kept, [1] * len(known), axis=d_kept.ndim - 2)
     values, splits = [], 0
@@ -73,23 +83,23 @@ def gate_tangents(
     return values
 
 
-def _is_sigmoid(declared: Declaration) -> np.ndarray:
-    return np.array([any(activation is f for f in SIGMOIDS) for _, activation in declared.gates])
+def _activate(activations: Activations, sums: jax.Array) -> jax.Array:
+    return _by_gate(activations, sums, jax.nn.sigmoid, jnp.tanh, lambda sums: sums)
 
 
-def _is_tanh(declared: Declaration) -> np.ndarray:
-    return np.array([any(activation is f for f in TANHS) for _, activation in declared.gates])
-
-
-def _by_gate(declared: Declaration, block: jax.Array, sigmoid: Any, tanh: Any, other: Any) -> jax.Array:
+def _by_gate(activations: Activations, block: jax.Array, sigmoid: Any, tanh: Any, other: Any) -> jax.Array:
     """Applies to each gate of the block the function for its activation, evaluated for the whole block."""
-    functions = {sigmoid: _is_sigmoid(declared), tanh: _is_tanh(declared)}
-    functions[other] = ~(functions[sigmoid] | functions[tanh])
-    first, *more = [(function, where) for function, where in functions.items() if where.any()]
+    is_sigmoid, is_tanh = (np.array([_is(names, f) for f in activations]) for names in (SIGMOIDS, TANHS))
+    chosen = {sigmoid: is_sigmoid, tanh: is_tanh, other: ~(is_sigmoid | is_tanh)}
+    first, *more = [(function, where) for function, where in chosen.items() if where.any()]
     result = first[0](block)
     for function, where in more:
         result = jnp.where(over_gates(where, block), function(block), result)
     return result
+
+
+def _is(functions: tuple, activation: Any) -> bool:
+    return any(activation is function for function in functions)
 
 
 def over_gates(flags: np.ndarray, block: jax.Array) -> jax.Array:

@@ -225,3 +225,16 @@ def test_orthogonal_kernels_of_many_seeds_are_factored_one_by_one():
     for row, key in enumerate(keys):
         alone = cell.init(key, 2)["recurrent_kernel"]
         np.testing.assert_allclose(many(keys)["recurrent_kernel"][row], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["orthogonal", "gaussian", "glorot_uniform", "lecun_normal"])
+def test_a_diagonal_kernel_is_drawn_by_no_initialiser_of_matrices(name, key):
+    with pytest.raises(ValueError, match="draws matrices; a diagonal recurrent kernel takes Uniform"):
+        cells.ind_rnn(4, recurrent_init=name).init(key, 2)
+
+
+def test_the_identity_of_a_diagonal_kernel_is_ones(key):
+    params = cells.ind_rnn(4, recurrent_init=cells.Identity(0.5)).init(key, 2)
+    np.testing.assert_array_equal(params["recurrent_kernel"], np.full((1, 4), 0.5, np.float32))
+    drawn = cells.ind_rnn(400).init(key, 2)["recurrent_kernel"]
+    assert 0 <= drawn.min() < 0.05 < 0.95 < drawn.max() < 1
