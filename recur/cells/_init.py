@@ -92,8 +92,7 @@ class Gaussian:
     gain: float = 1.0
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        """Draws a recurrent kernel ``[H, H]``."""
-        _check_matrix("Gaussian", shape)
+        """Draws a recurrent kernel ``[H, H]``, or weights ``[H]``."""
         return self.gain / math.sqrt(shape[0]) * jax.random.normal(key, shape, dtype)
 
 
@@ -151,8 +150,8 @@ class Chrono:
 def _check_matrix(name: str, shape: tuple[int, ...]) -> None:
     if len(shape) != 2:
         raise ValueError(
-            f"initialiser: expected one for shape {shape}, got {name}, which draws matrices; a diagonal recurrent kernel "
-            f"takes Uniform, Constant or Identity"
+            f"initialiser: expected one for shape {shape}, got {name}, which draws matrices; a diagonal recurrent "
+            f"kernel takes Uniform, Constant or Identity"
         )
 
 
