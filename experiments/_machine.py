@@ -1,5 +1,6 @@
 """What a script asks of the machine before it begins: a folder to write in, and facts for the record."""
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -27,6 +28,20 @@ def writable_folder(option: str, path: str | os.PathLike) -> Path:
             f"{option}: expected a folder that can be written, got {path}: {error.strerror}; give another --{option}"
         ) from None
     return folder
+
+
+def keep_memory() -> None:
+    """Lets the process keep memory that it frees, where the C library is glibc; elsewhere nothing happens.
+
+    By default glibc returns large blocks to the system at once, and XLA on a CPU asks for its temporary arrays in every
+    call: they would be mapped anew, page by page, each time.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    map_from, trim_from = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
+    libc = ctypes.CDLL(None)
+    libc.mallopt(map_from, 2**30)
+    libc.mallopt(trim_from, 2**31 - 1)
 
 
 def facts() -> dict[str, Any]:

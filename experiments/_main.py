@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from experiments import _machine
+
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 1, 130
 
 
@@ -21,6 +23,7 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     numbers that went wrong (`FloatingPointError`). 130 with one line for Ctrl-C. Anything else is a bug and ends
     with its traceback.
     """
+    _machine.keep_memory()
     flags.DEFINE_bool("traceback", False, "Show the whole traceback of a wrong value.", module_name=sys.argv[0])
 
     def guarded(argv: Sequence[str]) -> None:
