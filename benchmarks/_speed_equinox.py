@@ -47,7 +47,7 @@ def _cell(equinox: Any, maker: Any, rnn: Any) -> Any:
     """Makes a cell with the weights of a direction: transposed, gates i, f, g, o and r, z, n as recur has them."""
     params = {name: np.asarray(value[...]) for name, value in rnn.params.items()}
     hidden = params["recurrent_kernel"].shape[0]
-    cell = maker(rnn.input_size, hidden, key=jax.random.key(0))
+    cell = equinox.filter_eval_shape(maker, rnn.input_size, hidden, key=jax.random.key(0))
     values = {
         "weight_ih": params["kernel"].reshape(rnn.input_size, -1).T,
         "weight_hh": params["recurrent_kernel"].reshape(hidden, -1).T,

@@ -65,7 +65,9 @@ def _plain_nnx(peer: Any) -> Any:
     if isinstance(peer, nnx.Sequential):
         return nnx.Sequential(*(_plain_nnx(layer) for layer in peer.layers))
     optimized = peer.cell
-    cell = nnx.LSTMCell(optimized.in_features, optimized.hidden_features, rngs=nnx.Rngs(0))
+    zeros = nnx.initializers.zeros
+    sizes = optimized.in_features, optimized.hidden_features
+    cell = nnx.LSTMCell(*sizes, kernel_init=zeros, recurrent_kernel_init=zeros, rngs=nnx.Rngs(0))
     inputs = jnp.split(optimized.dense_i.kernel[...], 4, axis=-1)
     states = jnp.split(optimized.dense_h.kernel[...], 4, axis=-1)
     biases = jnp.split(optimized.dense_h.bias[...], 4)

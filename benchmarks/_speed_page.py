@@ -18,9 +18,10 @@ LEAD = (
     "Times of calls in turn on one machine; a ratio is a peer's time over recur's, above 1 where recur is faster, "
     "median and quartiles over the turns. Absolute times mean nothing elsewhere."
 )
+CAPTION = "a dot a library and cell of it, with the quartiles; right of the dashed line recur is faster."
 # Apart in hue; marks tell them apart in print. Mid-tones that read on white and near-black.
 _COLORS = ("#1f78c8", "#d55e00", "#00966c", "#b0589c", "#94801a", "#d8484f", "#7a7a86")
-_MARKERS = "osD^vP*X<>"
+_MARKERS = "osD^vP*X"
 _INK = "#1b1f25"
 
 
@@ -36,7 +37,7 @@ def write(out: Path, records: Sequence[dict[str, Any]], compared: Rows, reached:
     if figures:
         page.heading("Ratios")
     for measure, figure in figures.items():
-        page.figure(report.to_svg(figure), f"Time of each peer over recur's, {verdicts.WORDS[measure]}.")
+        page.figure(report.to_svg(figure), f"{verdicts.WORDS[measure].capitalize()}: {CAPTION}")
         for ending in ("svg", "png"):
             report.save_figure(out / f"ratios_{measure}.{ending}", figure)
     for title, rows in tables.items():
@@ -80,16 +81,17 @@ def ratio_plot(compared: Rows, measure: str) -> "Figure":
 
     shown = [c for c in compared if c["measure"] == measure]
     places = list(dict.fromkeys((c["row"], c["cell"]) for c in shown))
-    peers = list(dict.fromkeys(c["peer"] for c in shown))
-    figure = Figure(figsize=(6.2, 1.6 + 0.34 * len(places) + 0.2 * (len(peers) // 2)), layout="constrained")
+    peers = list(dict.fromkeys(verdicts.library_of(c["peer"]) for c in shown))
+    figure = Figure(figsize=(6.2, 1.6 + 0.34 * len(places) + 0.2 * (len(peers) // 3)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(f"Time over recur's, {verdicts.WORDS[measure]}", 60), color=_INK, fontsize=10.5)
     axes = figure.add_subplot()
     for index, peer in enumerate(peers):
-        mine = [c for c in shown if c["peer"] == peer]
+        mine = [c for c in shown if verdicts.library_of(c["peer"]) == peer]
         heights = [places.index((c["row"], c["cell"])) + 0.5 * (index / max(1, len(peers) - 1) - 0.5) for c in mine]
         color, mark = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
         middle, low, high = ([c["ratio"][key] for c in mine] for key in ("median", "p25", "p75"))
+        # Two cells of one library stand side by side under one mark.
         axes.hlines(heights, low, high, color=color, linewidth=1)
         axes.plot(middle, heights, mark, color=color, markersize=4.5, label=peer)
     axes.axvline(1.0, color=_INK, linewidth=1.1, linestyle=(0, (5, 3)))
@@ -105,7 +107,7 @@ def ratio_plot(compared: Rows, measure: str) -> "Figure":
         spine.set_color(_INK)
         spine.set_visible(name in ("left", "bottom"))
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8, labelcolor=_INK)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
     return figure
 
 

@@ -30,7 +30,7 @@ class Program(NamedTuple):
     """One of the `MEASURES`, ready to run.
 
     Args:
-        call: Runs it once; see `_speed_clock.Call`.
+        call: Runs it once; see `_speed_clock.Call`. A training step returns the loss before it.
         compile_s: Seconds until it could run, or of its first call.
         memory_bytes: What it holds at its peak; None if unknown.
         memory_source: How that is known.
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
     Args:
         name: The peer, with its cell where it has several.
         on_jax: Whether it counts among the JAX peers.
-        programs: By measure.
+        program: Makes one of the `MEASURES` ready, the first time that it is asked for.
         outputs: Returns the outputs, one entry a seed.
         gradients: Returns gradients to parameters (by path of recur's) and to the inputs, one entry a seed.
         absent: Name of the parameters that it lacks.
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
     name: str
     on_jax: bool
-    programs: dict[str, Program]
+    program: Callable[[str], Program]
     outputs: Callable[[], list[np.ndarray]]
     gradients: Callable[[], tuple[list[dict[str, np.ndarray]], list[np.ndarray]]]
     absent: str | None = None
@@ -81,7 +81,7 @@ class Model(NamedTuple):
 
 
 def on_jax(case: Case, model: Model, devices: int = 1) -> Entry:
-    """Compiles the programs of a model.
+    """Hands over a model.
 
     Args:
         case: Sizes, weights and data.
@@ -113,13 +113,15 @@ def on_jax(case: Case, model: Model, devices: int = 1) -> Entry:
         updates, state = optimizer.update(gradients, state, params)
         return optax.apply_updates(params, updates), state, value
 
-    programs = {}
-    forward, programs["forward"] = _compile(jax.jit(apply), (params, x))
-    gradients, programs["gradients"] = _compile(jax.jit(differentiate), (params, x, target))
-    # Copies, as donated arrays are gone after the call.
-    state = jax.tree.map(lambda leaf: place(jnp.copy(leaf), spec if leaf.ndim else Spec()), optimizer.init(params))
-    held = (jax.tree.map(jnp.copy, params), state)
-    programs["step"] = _training(step, held, x, target)
+    @functools.cache
+    def compiled(measure: str) -> tuple[Callable, Program]:
+        if measure == "forward":
+            return _compile(jax.jit(apply), (params, x), devices)
+        if measure == "gradients":
+            return _compile(jax.jit(differentiate), (params, x, target), devices)
+        # Copies, as donated arrays are gone after the call.
+        state = jax.tree.map(lambda leaf: place(jnp.copy(leaf), spec if leaf.ndim else Spec()), optimizer.init(params))
+        return _training(step, (jax.tree.map(jnp.copy, params), state), x, target, devices)
 
     def seeds(tree: Any) -> list[Any]:
         if case.row.seeds == 1:
@@ -128,15 +130,15 @@ def on_jax(case: Case, model: Model, devices: int = 1) -> Entry:
         return [jax.tree.unflatten(structure, one) for one in zip(*leaves, strict=True)]
 
     def found() -> tuple[list[dict[str, np.ndarray]], list[np.ndarray]]:
-        _, (d_params, d_x) = jax.device_get(gradients(params, x, target))
+        _, (d_params, d_x) = jax.device_get(compiled("gradients")[0](params, x, target))
         pull_back = PullBack.of(model.convert, case.modules[0])
         return [pull_back(one) for one in seeds(d_params)], seeds(d_x)
 
     return Entry(
         name=model.name,
         on_jax=True,
-        programs=programs,
-        outputs=lambda: seeds(jax.device_get(forward(params, x))),
+        program=lambda measure: compiled(measure)[1],
+        outputs=lambda: seeds(jax.device_get(compiled("forward")[0](params, x))),
         gradients=found,
         absent=model.absent,
     )
@@ -167,34 +169,36 @@ def _split(apply: Callable, differentiate: Callable, mesh: Mesh, params: Spec, *
     )
 
 
-def _compile(function: Any, arguments: tuple) -> tuple[Callable, Program]:
+def _compile(function: Any, arguments: tuple, devices: int) -> tuple[Callable, Program]:
     started = time.perf_counter()
     compiled = function.lower(*arguments).compile()
     compile_s = time.perf_counter() - started
-    memory, source = _memory(compiled)
+    memory, source = _memory(compiled, devices)
     return compiled, Program(lambda: jax.block_until_ready(compiled(*arguments)), compile_s, memory, source)
 
 
-def _training(step: Callable, held: tuple[Any, Any], x: jax.Array, target: jax.Array) -> Program:
+def _training(
+    step: Callable, held: tuple[Any, Any], x: jax.Array, target: jax.Array, devices: int
+) -> tuple[Callable, Program]:
     """Compiles a step that replaces what it is handed; each call takes up where the one before left off."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, held)
     function = jax.jit(step, donate_argnums=(0, 1), out_shardings=(*shardings, None))
-    compiled, program = _compile(function, (*held, x, target))
+    compiled, program = _compile(function, (*held, x, target), devices)
     latest = [held]
 
-    def call() -> None:
+    def call() -> jax.Array:
         *new, value = compiled(*latest[0], x, target)
         latest[0] = jax.block_until_ready(new)
-        value.block_until_ready()
+        return jax.block_until_ready(value)
 
-    return program._replace(call=call)
+    return compiled, program._replace(call=call)
 
 
-def _memory(compiled: Any) -> tuple[int | None, str]:
-    """Returns what a compiled program plans for; donated arguments count once."""
+def _memory(compiled: Any, devices: int) -> tuple[int | None, str]:
+    """Returns what a compiled program plans for on all devices together; donated arguments count once."""
     planned = compiled.memory_analysis()
     if planned is None:
         return None, "not told"
     parts = ("argument", "output", "temp")
     held = sum(getattr(planned, f"{part}_size_in_bytes", 0) for part in parts)
-    return held - getattr(planned, "alias_size_in_bytes", 0), "planned by XLA"
+    return devices * (held - getattr(planned, "alias_size_in_bytes", 0)), "planned by XLA"

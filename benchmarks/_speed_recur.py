@@ -24,11 +24,12 @@ def entries(case: Case) -> Iterator[Entry | tuple[str, CannotError]]:
     yield on_jax(case, model)
     if case.row.seeds > 1:
         yield on_jax(case, model._replace(name="recur_vmap", over_seeds=jax.vmap))
-    devices = math.gcd(jax.device_count(), case.x.shape[0])
+    devices = math.gcd(jax.device_count(), len(case.x))
     if devices > 1:
         yield on_jax(case, model._replace(name=MESH), devices)
     elif jax.device_count() > 1:
-        yield MESH, CannotError(f"{case.x.shape[0]} sequences do not split over {jax.device_count()} devices")
+        what = "a single sequence does" if len(case.x) == 1 else f"{len(case.x)} sequences or seeds do"
+        yield MESH, CannotError(f"{what} not split over {jax.device_count()} devices")
     else:
         yield MESH, CannotError("there is one device; --host_devices makes several of the cores")
 

@@ -1,5 +1,6 @@
 """torch as a peer, on one thread and on two."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,19 +40,24 @@ def _entry(torch: Any, case: Case, threads: int) -> Entry:
         with torch.no_grad():
             return [layer(one)[0] for layer, one in zip(layers, x, strict=True)]
 
-    def backward(layers: list[Any], x: list[Any]) -> None:
+    def backward(layers: list[Any], x: list[Any]) -> float:
+        total = 0.0
         for layer, one, wanted in zip(layers, x, target, strict=True):
-            torch.nn.functional.mse_loss(layer(one)[0], wanted).backward()
+            loss = torch.nn.functional.mse_loss(layer(one)[0], wanted)
+            loss.backward()
+            total += loss.item()
+        return total
 
     def gradients() -> None:
         for leaf in [*watched, *(weight for layer in layers for weight in layer.parameters())]:
             leaf.grad = None
         backward(layers, watched)
 
-    def step() -> None:
+    def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        backward(trained, x)
+        loss = backward(trained, x)
         optimizer.step()
+        return loss
 
     def found() -> tuple[list[dict[str, np.ndarray]], list[np.ndarray]]:
         gradients()
@@ -63,7 +69,7 @@ def _entry(torch: Any, case: Case, threads: int) -> Entry:
     return Entry(
         name=f"torch.{_CELLS[case.cell]}, {threads} thread" + "s" * (threads > 1),
         on_jax=False,
-        programs={measure: _program(_on(torch, threads, call)) for measure, call in calls.items()},
+        program=functools.cache(lambda measure: _program(_on(torch, threads, calls[measure]))),
         outputs=lambda: [one.numpy() for one in forward()],
         gradients=found,
     )

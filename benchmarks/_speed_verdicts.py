@@ -85,15 +85,21 @@ def goals(compared: Records) -> list[dict[str, Any]]:
 def by_peer(compared: Records) -> list[dict[str, Any]]:
     """Returns the geometric mean of each peer over the rows that it ran, its fastest cell where it has several."""
     found = []
-    for library in dict.fromkeys(_library(c["peer"]) for c in compared):
+    for library in dict.fromkeys(library_of(c["peer"]) for c in compared):
         line: dict[str, Any] = {"peer": library}
         for measure in MEASURES:
-            fastest = _smallest([c for c in compared if c["measure"] == measure and _library(c["peer"]) == library])
+            fastest = _smallest([c for c in compared if c["measure"] == measure and library_of(c["peer"]) == library])
             values = [c["ratio"]["median"] for c in fastest]
             line["cases"] = len(values)
             line[WORDS[measure]] = float(np.exp(np.mean(np.log(values)))) if values else None
         found.append(line)
     return found
+
+
+def library_of(peer: str) -> str:
+    """Returns a peer's name without its cell, as in ``flax_nnx`` or ``torch, 2 threads``."""
+    name, _, rest = peer.partition(".")
+    return f"{name},{rest.partition(',')[2]}" if "," in rest else name
 
 
 def _goal(measure: str, name: str, goal: float, reached: float | None, below: list[str]) -> dict[str, Any]:
@@ -114,11 +120,6 @@ def _smallest(compared: Records) -> list[dict[str, Any]]:
         if place not in best or c["ratio"]["median"] < best[place]["ratio"]["median"]:
             best[place] = c
     return list(best.values())
-
-
-def _library(peer: str) -> str:
-    name, _, rest = peer.partition(".")
-    return f"{name},{rest.partition(',')[2]}" if "," in rest else name
 
 
 def _place(c: dict[str, Any]) -> str:

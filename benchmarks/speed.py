@@ -55,6 +55,9 @@ PEERS: dict[str, tuple[str, Callable[[Case], Iterator[Entry]]]] = {
 PRESETS = {"quick": (("C0", "C2", "C5"), 5), "full": (tuple(ROWS), 20)}
 """Rows and repeats. Five turns show where things stand; claims need at least 20 on an idle machine."""
 
+BUSY = 1.5
+"""Load average a core above which something else was running: what is timed keeps every core busy itself."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -123,6 +126,9 @@ def speed(config: Config, out: str | os.PathLike) -> list[dict[str, Any]]:
     for title, rows in _speed_page.tabulate(records, compared, reached).items():
         if rows:
             print(f"\n{title}\n{report.markdown_table(rows)}", end="")
+    loads = [record["load"] for record in records if "load" in record]
+    if max(loads) > BUSY * (os.cpu_count() or 1):
+        print(f"\nload average up to {max(loads):.2f} on {os.cpu_count()} cores: too busy for claims")
     if interrupted:
         raise KeyboardInterrupt(f"interrupted; what is done is in {out}")
     return reached
@@ -140,6 +146,8 @@ def time_case(
     want, bound = reference(case), tolerance(case)
     entries, accuracy = {}, {}
     for found in _all_entries(config, case):
+        if stopped():
+            return
         if not isinstance(found, Entry):
             yield {"kind": "not_timed", **place, "peer": found[0], "reason": str(found[1])}
             continue
@@ -151,12 +159,14 @@ def time_case(
             continue
         entries[found.name], accuracy[found.name] = found, off
     for measure in MEASURES:
+        if stopped():
+            return
         before = os.getloadavg()[0]
-        calls = {peer: entry.programs[measure].call for peer, entry in entries.items()}
+        calls = {peer: entry.program(measure).call for peer, entry in entries.items()}
         for peer, walls in interleave(calls, config.repeats, stopped).items():
             if not walls:
                 continue
-            program = entries[peer].programs[measure]
+            program = entries[peer].program(measure)
             yield {
                 "kind": "speed",
                 **place,
