@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell, PointwiseCell
-from recur.cells._gates import gate_product
 from recur.cells._stacked import StackedCell
 from recur.flow._trajectory import mark_not_finite, visited_states
 
@@ -108,7 +107,7 @@ def _statistics(cell: Cell, params: Params, xs: jax.Array, visited: State) -> di
 
 def _of_layer(cell: PointwiseCell, params: Params, xs: jax.Array, visited: State) -> dict[str, GateStatistics]:
     prepared = cell.prepare(params)
-    recurrent = gate_product(visited[0][:-1], prepared["recurrent_kernel"])
+    recurrent = cell.recurrent_share(prepared, visited[0][:-1])
     gates = cell.activate(cell.project(prepared, xs), recurrent)
     return {name: _of_gate(activation, getattr(gates, name)) for name, activation in _measured(cell)}
 

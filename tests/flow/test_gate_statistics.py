@@ -132,3 +132,19 @@ def test_what_a_cell_lacks_is_named():
     linear = cells.elman(H, activation="identity")
     with pytest.raises(ValueError, match="cell: expected at least one gate with an activation, got elman_identity"):
         flow.gate_statistics(linear, linear.init(jax.random.key(0), X), XS)
+
+
+def test_gates_without_a_dense_product(key):
+    # min_gru's gate sees the input alone, ind_rnn's its own unit as well.
+    xs = jax.random.normal(jax.random.key(1), (T, B, X))
+    cell = cells.min_gru(H, bias_init={"z": 2.0})
+    params = cell.init(key, X)
+    z = sigmoid(np.asarray(xs @ params["kernel"][:, 0], np.float64) + 2.0)
+    assert_as_found(flow.gate_statistics(cell, params, xs), {"z": list(z)})
+    cell = cells.ind_rnn(H, activation="tanh")
+    params = cell.init(key, X)
+    h, found = np.zeros((B, H)), []
+    for x in np.asarray(xs, np.float64):
+        h = np.tanh(x @ np.asarray(params["kernel"][:, 0], np.float64) + np.asarray(params["recurrent_kernel"][0]) * h)
+        found.append(h)
+    assert_as_found(flow.gate_statistics(cell, params, xs), {"h": found})
