@@ -51,22 +51,26 @@ def test_make_targets_exist(command):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", [line for line in commands() if line.startswith("python -m")])
-def test_commands_run_as_printed(command, tmp_path):
-    words = shlex.split(command)
+@pytest.mark.parametrize("block", [block for block in blocks("bash") if "python -m" in block])
+def test_commands_run_as_printed(block, tmp_path):
     (tmp_path / "my_cells.py").write_text(blocks("python")[0].partition("\ncell = ")[0])
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    done = subprocess.run(
-        [sys.executable, *words[1:], *SHORTER[words[2]]],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    folder = next(word.partition("=")[2] for word in words if word.startswith(("--out=", "--workdir=")))
-    assert (tmp_path / folder / "summary.json").is_file()
+    for line in block.splitlines():
+        words = shlex.split(line)
+        done = subprocess.run(
+            [sys.executable, *words[1:], *SHORTER.get(words[2], [])],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        if words[2] == "recur.report":
+            assert (tmp_path / words[-1] / "index.html").is_file()
+        else:
+            folder = next(word.partition("=")[2] for word in words if word.startswith(("--out=", "--workdir=")))
+            assert (tmp_path / folder / "summary.json").is_file()
 
 
 def test_links_and_pictures_lead_to_files():
