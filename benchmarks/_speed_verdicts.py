@@ -86,11 +86,11 @@ def by_peer(compared: Records) -> list[dict[str, Any]]:
     """Returns the geometric mean of each peer over the rows that it ran, its fastest cell where it has several."""
     found = []
     for library in dict.fromkeys(library_of(c["peer"]) for c in compared):
-        line: dict[str, Any] = {"peer": library}
+        line: dict[str, Any] = {"peer": library, "cases": 0}
         for measure in MEASURES:
             fastest = _smallest([c for c in compared if c["measure"] == measure and library_of(c["peer"]) == library])
             values = [c["ratio"]["median"] for c in fastest]
-            line["cases"] = len(values)
+            line["cases"] = max(line["cases"], len(values))
             line[WORDS[measure]] = float(np.exp(np.mean(np.log(values)))) if values else None
         found.append(line)
     return found

@@ -80,13 +80,13 @@ def choose(rows: Sequence[str], peers: Sequence[str], repeats: int | None, prese
     """Returns the configuration that flags ask for.
 
     Raises:
-        ValueError: A row or peer that is unknown or there twice.
+        ValueError: A row or peer that is unknown or there twice, or no peer where `none` was not said.
     """
     names, turns = PRESETS[preset]
     names = tuple(rows) or names
     chosen = tuple(PEERS) if list(peers) == ["all"] else () if list(peers) == ["none"] else tuple(peers)
     for what, given, known in (("rows", names, ROWS), ("peers", chosen, PEERS)):
-        if not set(given) <= set(known) or len(set(given)) != len(given):
+        if not set(given) <= set(known) or len(set(given)) != len(given) or (what == "peers" and not peers):
             more = ", or all, or none" if what == "peers" else ""
             raise ValueError(f"{what}: expected distinct names among {','.join(known)}{more}, got {','.join(given)}")
     return Config({name: ROWS[name] for name in names}, chosen, repeats or turns, seed)

@@ -275,3 +275,25 @@ def test_a_wrong_flag_ends_with_one_line():
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "rows: expected distinct names among C0,C1" in done.stderr
+
+
+ON_TWO_DEVICES = """
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+from benchmarks import _speed_floor, speed
+from benchmarks._speed_rows import Row, make_case
+for row in (Row(4, 5, 2, 3, ()), Row(1, 5, 2, 3, (), layers=2, seeds=4)):
+    machine = _speed_floor.Machine(1e9, 1e-9, 1e-7)
+    for record in speed.time_case(speed.Config({}, (), repeats=1), "C", make_case(row, "gru"), machine):
+        print(record["kind"], record["peer"], record.get("measure"))
+"""
+
+
+@pytest.mark.slow
+def test_the_mesh_computes_the_same_on_two_devices():
+    done = subprocess.run([sys.executable, "-c", ON_TWO_DEVICES], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    timed = done.stdout.splitlines()
+    for measure in ("forward", "gradients", "step"):
+        assert timed.count(f"speed recur_mesh {measure}") == 2
+    assert not [line for line in timed if line.startswith("not_timed")]
