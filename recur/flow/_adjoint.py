@@ -12,7 +12,7 @@ from recur.cells import Cell
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
 from recur.flow._step import adjoint_map
 from recur.flow._sweep import read_cotangent, sweep
-from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
+from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
 
 class ParameterLogNorms(NamedTuple):
@@ -122,9 +122,9 @@ def _measure(
     measure: Callable, cell: Cell, params: Params, xs: Any, initial_state: State | None, cotangent: Any
 ) -> tuple[Any, Any]:
     """Checks, runs the cell forward, and hands over to `measure`, which returns results by lag and in total."""
-    visited = visited_states(cell, params, xs, initial_state)
+    params, xs, visited = trajectory(cell, params, xs, initial_state)
     cotangent = read_cotangent(cell, visited, cotangent)
-    return _jitted(measure, cell, params, jnp.asarray(xs), visited, cotangent)
+    return _jitted(measure, cell, params, xs, visited, cotangent)
 
 
 @functools.partial(jax.jit, static_argnames=("measure", "cell"))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell, PointwiseCell
 from recur.cells._stacked import StackedCell
-from recur.flow._trajectory import mark_not_finite, visited_states
+from recur.flow._trajectory import mark_not_finite, trajectory
 
 MARGIN = 0.1
 # Far enough for every activation to have reached its bounds, and finite, where some are nan at infinity.
@@ -83,12 +83,12 @@ def gate_statistics(
             f"cell: expected at least one gate with an activation, got {cell!r}, whose gates are all linear or split; "
             "declare the activation in gates={...}"
         )
-    visited = visited_states(cell, params, xs, initial_state)
-    found = _statistics(cell, params, jnp.asarray(xs), visited)
+    measured = trajectory(cell, params, xs, initial_state)
+    found = _statistics(cell, *measured)
     # In the order of the declaration, which jit does not keep.
     if layers == (cell,):
         return {name: found[name] for name, _ in _measured(cell)}
-    names = zip(visited._fields, layers, strict=True)
+    names = zip(measured.visited._fields, layers, strict=True)
     return {name: {gate: found[name][gate] for gate, _ in _measured(layer)} for name, layer in names}
 
 

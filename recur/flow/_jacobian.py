@@ -12,7 +12,7 @@ from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow import _graded
 from recur.flow._step import adjoint_map
-from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
+from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
 
 def jacobian_log_singular_values(
@@ -56,8 +56,7 @@ def jacobian_log_singular_values(
         >>> [[f"{value:.2f}" for value in row] for row in logs.tolist()]  # ln 0.5 a step
         [['-0.69', '-0.69'], ['-693.15', '-693.15']]
     """
-    visited = visited_states(cell, params, xs, initial_state)
-    xs = jnp.asarray(xs)
+    params, xs, visited = trajectory(cell, params, xs, initial_state)
     try:
         wanted = [operator.index(lag) for lag in lags]
     except TypeError:

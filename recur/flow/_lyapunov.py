@@ -12,7 +12,7 @@ from recur._checks import check_positive
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow._step import tangent_map
-from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
+from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
 
 def lyapunov_spectrum(
@@ -64,8 +64,7 @@ def lyapunov_spectrum(
         >>> [f"{exponent:.3f}" for exponent in spectrum.tolist()]  # ln 0.9
         ['-0.105', '-0.105', '-0.105', '-0.105']
     """
-    visited = visited_states(cell, params, xs, initial_state)
-    xs = jnp.asarray(xs)
+    params, xs, visited = trajectory(cell, params, xs, initial_state)
     n = sum(math.prod(leaf.shape[xs.ndim - 1 :]) for leaf in jax.tree.leaves(visited))
     k = n if k is None else check_positive("k", k)
     if k > n:

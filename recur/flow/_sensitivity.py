@@ -13,7 +13,7 @@ from recur._checks import check_tree
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
-from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
+from recur.flow._trajectory import at_least_float32, mark_not_finite, over_batch, trajectory
 
 DIRECTIONS_AT_ONCE = 64
 
@@ -66,12 +66,13 @@ def parameter_sensitivity(
         >>> round(float(jnp.exp(0.5 * log_squares[10])), 4), round(10 * 0.9**9, 4)
         (3.8742, 3.8742)
     """
-    visited = visited_states(cell, params, xs, initial_state)
+    wide, xs, visited = trajectory(cell, params, xs, initial_state)
     if not jax.tree.leaves(params):
         raise ValueError(f"params: expected at least one array, got none; {cell!r} has nothing to measure")
     if direction is not None:
         check_tree("direction", direction, params, "give a tree like params")
-    return _sensitivity(cell, params, jnp.asarray(xs), visited, direction)
+        direction = at_least_float32(direction)
+    return _sensitivity(cell, wide, xs, visited, direction)
 
 
 @functools.partial(jax.jit, static_argnames="cell")

@@ -13,7 +13,7 @@ from recur.cells import Cell
 from recur.flow._lognorm import Scaled, rescale, times_power
 from recur.flow._step import adjoint_map
 from recur.flow._sweep import read_cotangent, sweep
-from recur.flow._trajectory import mark_not_finite, visited_states
+from recur.flow._trajectory import mark_not_finite, trajectory
 
 NOTHING = jnp.iinfo(jnp.int32).min // 2
 SAMPLES = "samples"
@@ -93,8 +93,7 @@ def gradient_snr(
         >>> round(float(snr.mean()), 1)
         9.0
     """
-    visited = visited_states(cell, params, xs, initial_state)
-    xs = jnp.asarray(xs)
+    params, xs, visited = trajectory(cell, params, xs, initial_state)
     batch_shape = xs.shape[1:-1]
     if math.prod(batch_shape) < 2:
         raise ValueError(

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell, FactoredCell
-from recur.flow._trajectory import mark_not_finite, over_batch, visited_states
+from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
 
 def jacobians(
@@ -52,8 +52,7 @@ def jacobians(
         >>> recur.flow.jacobians(cell, params, jnp.zeros((1, 1)))[0].tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
-    visited = visited_states(cell, params, xs, initial_state)
-    xs = jnp.asarray(xs)
+    params, xs, visited = trajectory(cell, params, xs, initial_state)
     prepared = cell.prepare(params)
 
     def one(projected: Any, visited: State) -> jax.Array:

@@ -1,19 +1,33 @@
 """The states that a run visits: what every measurement stands on."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Float, Params, PyTree, State
 from recur.cells import Cell
 from recur.engines import Scan, unroll
 
 
-def visited_states(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None) -> State:
-    """Runs the cell and returns all states, the initial one first: leaves ``[T + 1, *B, ...]``.
+class Trajectory(NamedTuple):
+    """A run to be measured. Parameters and inputs in float32 or better, as a gradient has the dtype of its argument.
+
+    Args:
+        params: The cell's parameters.
+        xs: Inputs ``[T, *B, X]``.
+        visited: All states, the initial one first, leaves ``[T + 1, *B, ...]``.
+    """
+
+    params: Params
+    xs: jax.Array
+    visited: State
+
+
+def trajectory(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None) -> Trajectory:
+    """Runs the cell.
 
     Raises:
         TypeError: As `recur.unroll`.
@@ -26,7 +40,12 @@ def visited_states(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initi
     visited = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(visited)):
         _check_finite(cell, visited)
-    return visited
+    return Trajectory(at_least_float32(params), at_least_float32(jnp.asarray(xs)), visited)
+
+
+def at_least_float32(tree: PyTree) -> PyTree:
+    """Widens half precision, which loses nothing."""
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), tree)
 
 
 def _check_finite(cell: Cell, visited: State) -> None:

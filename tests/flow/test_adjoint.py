@@ -38,7 +38,7 @@ def case(request):
     params = jax.tree.map(
         lambda leaf, k: leaf + 0.3 * jax.random.normal(k, leaf.shape, leaf.dtype),
         cell.init(keys[0], X),
-        dict(zip(cell.init(keys[0], X), jax.random.split(keys[1], 4), strict=False)),
+        dict(zip(cell.init(keys[0], X), jax.random.split(keys[1], 8), strict=False)),
     )
     return cell, params, jax.random.normal(keys[2], (12, 2, X))
 
