@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from recur.cells import parameter_shapes
 
@@ -118,6 +119,14 @@ EQUATIONS = {
     "orthogonal": _orthogonal,
 }
 """``step(params, state, x, xp) -> state`` by the cell's name in `recur.cells.CELLS`."""
+
+
+ONE_OF_EACH_KIND = ("gru", "gru_reset_before", "lru", "lstm", "min_gru")
+
+
+def one_of_each_kind(names):
+    """Names as parameters of a test, of which those whose like is there already run in the slow suite."""
+    return [pytest.param(name, marks=[] if name in ONE_OF_EACH_KIND else [pytest.mark.slow]) for name in names]
 
 
 class Trajectory(NamedTuple):

@@ -82,6 +82,7 @@ def test_a_stopped_run_is_finished_and_not_begun_again(finished, tmp_path, monke
     benchmark(TINY, tmp_path)
     assert measured == [cells.elman(4), cells.lstm(4)]  # length 12 only
     before, after = (report.read_jsonl(folder / "records.jsonl")[1:] for folder in (finished, tmp_path))
+    assert all(row.pop("wall_s") > 0 for row in [*before, *after] if row["kind"] == "done")
     assert before == after
 
 
