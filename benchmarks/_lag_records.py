@@ -40,10 +40,10 @@ def measure(cell: cells.Cell, params: Any, xs: jax.Array) -> Measured:
     """
 
     def one_seed(params: Any, xs: jax.Array) -> Measured:
-        shares, total = flow.parameter_log_norms(cell, params, xs) if jax.tree.leaves(params) else ({}, {})
+        adjoint, inputs, (shares, total) = flow.gradient_log_norms(cell, params, xs)
         return Measured(
-            flow.adjoint_log_norms(cell, params, xs),
-            flow.input_log_norms(cell, params, xs),
+            adjoint,
+            inputs,
             total,
             0.5 * functools.reduce(jnp.logaddexp, [2.0 * leaf for leaf in jax.tree.leaves(shares)], -jnp.inf),
         )

@@ -39,7 +39,7 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "tiny": Sizes(_learning.Budget(4, 4, 2), (5, 8), 2, 1, (), 16),
-    "quick": Sizes(_learning.Budget(16, 300), (5, 10, 20, 30), 3, 1, ("chrono",), 300),
+    "quick": Sizes(_learning.Budget(16, 300), (5, 10, 20), 3, 1, ("chrono",), 300),
     "standard": Sizes(_learning.Budget(16, 300), (5, 10, 20, 40), 10, 1, ("chrono", "gaussian"), 1000),
     "full": Sizes(
         _learning.Budget(32, 3000), (10, 20, 50, 100, 200, 400), 10, 10, ("chrono", "gaussian", "identity"), 4000

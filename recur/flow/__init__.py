@@ -1,7 +1,9 @@
 """How the gradient of a cell flows along a trajectory. Everything in natural logarithms."""
 
+from recur.flow._adjoint import GradientLogNorms
 from recur.flow._adjoint import ParameterLogNorms
 from recur.flow._adjoint import adjoint_log_norms
+from recur.flow._adjoint import gradient_log_norms
 from recur.flow._adjoint import input_log_norms
 from recur.flow._adjoint import parameter_log_norms
 from recur.flow._attractor import entropy_rate
@@ -25,6 +27,7 @@ from recur.flow._summary import summarize
 
 __all__ = [
     "GateStatistics",
+    "GradientLogNorms",
     "GradientSNR",
     "MeanField",
     "ParameterLogNorms",
@@ -32,6 +35,7 @@ __all__ = [
     "adjoint_log_norms",
     "entropy_rate",
     "gate_statistics",
+    "gradient_log_norms",
     "gradient_snr",
     "input_log_norms",
     "jacobian_log_singular_values",

@@ -27,6 +27,20 @@ class ParameterLogNorms(NamedTuple):
     total: Any
 
 
+class GradientLogNorms(NamedTuple):
+    """Natural logarithms of all gradient norms of a run.
+
+    Args:
+        adjoint: As `adjoint_log_norms`, ``[T + 1, *B]``.
+        inputs: As `input_log_norms`, ``[T, *B]``.
+        parameters: As `parameter_log_norms`.
+    """
+
+    adjoint: Float[Array, "L *B"]
+    inputs: Float[Array, "L *B"]
+    parameters: ParameterLogNorms
+
+
 def adjoint_log_norms(
     cell: Cell,
     params: Params,
@@ -118,6 +132,25 @@ def parameter_log_norms(
     return ParameterLogNorms(*_measure(_parameters, cell, params, xs, initial_state, cotangent))
 
 
+def gradient_log_norms(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    cotangent: Float[Array, "*B H"] | None = None,
+) -> GradientLogNorms:
+    """Measures the gradient at states, inputs and parameters by lag, in one pass over the sequence.
+
+    Arguments and errors as `adjoint_log_norms`.
+
+    Returns:
+        `GradientLogNorms`: what `adjoint_log_norms`, `input_log_norms` and `parameter_log_norms` return.
+    """
+    (adjoint, inputs, shares), total = _measure(_all, cell, params, xs, initial_state, cotangent)
+    return GradientLogNorms(adjoint, inputs, ParameterLogNorms(shares, total))
+
+
 def _measure(
     measure: Callable, cell: Cell, params: Params, xs: Any, initial_state: State | None, cotangent: Any
 ) -> tuple[Any, Any]:
@@ -181,6 +214,31 @@ def _parameters(
     zero = jax.tree.map(lambda leaf: Scaled(jnp.zeros_like(leaf), jnp.zeros((), jnp.int32)), params)
     _, total, shares = sweep(cell, visited, cotangent, xs, pull, share, zero)
     return jax.tree.map(lambda leaf: leaf[::-1], shares), jax.tree.map(_norm, total, is_leaf=_is_scaled)
+
+
+def _all(
+    cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array, Params], Params]:
+    prepared, to_params = jax.vjp(cell.prepare, params)
+
+    def pull(before: State, x: jax.Array) -> Callable[[State], State]:
+        return adjoint_map(cell, prepared, before, cell.project(prepared, x))
+
+    def share(total: Any, adjoint: Scaled, before: State, x: jax.Array) -> tuple[Any, Any]:
+        def step(prepared: Any, x: jax.Array) -> State:
+            return cell.advance(prepared, before, cell.project(prepared, x))
+
+        of_prepared, of_input = jax.vjp(step, prepared, x)[1](adjoint.part)
+        shares = jax.tree.map(lambda leaf: rescale(leaf, adjoint.exponent), to_params(of_prepared)[0])
+        norms = log_norm(*adjoint), log_norm(of_input, adjoint.exponent)
+        logs = jax.tree.map(_norm, shares, is_leaf=_is_scaled)
+        return jax.tree.map(add, total, shares, is_leaf=_is_scaled), (*norms, logs)
+
+    zero = jax.tree.map(lambda leaf: Scaled(jnp.zeros_like(leaf), jnp.zeros((), jnp.int32)), params)
+    start, total, by_step = sweep(cell, visited, cotangent, xs, pull, share, zero)
+    later, inputs, shares = jax.tree.map(lambda leaf: leaf[::-1], by_step)
+    adjoint = jnp.concatenate([later, log_norm(*start)[None]])
+    return (adjoint, inputs, shares), jax.tree.map(_norm, total, is_leaf=_is_scaled)
 
 
 def _is_scaled(node: Any) -> bool:

@@ -332,3 +332,14 @@ def test_states_that_overflow_are_named_and_not_taken_for_zero():
     log_norms = jax.jit(lambda xs: flow.adjoint_log_norms(cell, params, xs))(xs)
     assert jnp.isnan(log_norms[:, 1]).all()
     assert not jnp.isnan(log_norms[:, 0]).any()
+
+
+def test_one_pass_gives_what_three_give(case):
+    cell, params, xs = case
+    found = flow.gradient_log_norms(cell, params, xs)
+    alone = (
+        flow.adjoint_log_norms(cell, params, xs),
+        flow.input_log_norms(cell, params, xs),
+        flow.parameter_log_norms(cell, params, xs),
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), tuple(found), alone)
