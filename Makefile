@@ -21,7 +21,7 @@ report: $(BASE_STAMP)
 	$(PY) -m benchmarks.gradient_norms --preset=$(PRESET) --out=$(OUT) $(ARGS)
 
 test: lint
-	$(PY) -m pytest -n 2 $(ARGS)
+	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: $(TEST_STAMP)
 	$(PY) -m pytest -m slow $(ARGS)
