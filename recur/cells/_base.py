@@ -16,7 +16,7 @@ class Affine(NamedTuple):
     """A step of the form ``core_t = decay_t core_{t-1} + drive_t``, entry by entry, real or complex.
 
     Args:
-        decay: Tree like the core of the state.
+        decay: Tree like the core of the state; a leaf without the first axis is the same all along it.
         drive: Tree like the core of the state.
     """
 

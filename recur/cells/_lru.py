@@ -84,9 +84,9 @@ class LRU(Cell):
         return True
 
     def affine(self, prepared: Any, projected: tuple) -> Affine:
-        """Returns the eigenvalues and what drives the modes, complex ``[*A, N]``."""
+        """Returns the eigenvalues ``[N]`` and what drives the modes ``[*A, N]``, both complex."""
         drive, decay = jax.lax.complex(*_parts(projected[0])), jax.lax.complex(*_parts(prepared["decay"]))
-        return Affine(jnp.broadcast_to(decay, drive.shape), drive)
+        return Affine(expand_to(decay, drive.ndim - 1), drive)
 
     def core(self, state: State) -> Complex[Array, "*A N"]:
         """Returns the modes as complex numbers."""

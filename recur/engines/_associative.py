@@ -1,16 +1,14 @@
 """Affine recurrences in parallel over time."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from recur._types import State
 from recur.cells._base import Cell
+from recur.engines._affine import affine_scan
 from recur.engines._base import Info, Problem
-from recur.engines._flags import hold
-from recur.engines._recurrence import linear_recurrence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +36,5 @@ class Associative:
         projected = cell.project(prepared, xs)
         if not len(xs):
             return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), start), start, info
-        parts = cell.affine(prepared, projected)
-
-        def leaf(decay: jax.Array, drive: jax.Array, start: jax.Array, restart: jax.Array) -> jax.Array:
-            def flags(values: jax.Array) -> jax.Array:
-                return values.reshape(values.shape + (1,) * (drive.ndim - values.ndim))
-
-            if reset is not None:
-                drive = jnp.where(flags(reset), decay * restart[None] + drive, drive)
-                decay = jnp.where(flags(reset), 0, decay)
-            if mask is not None:
-                drive, decay = jnp.where(flags(mask), drive, 0), jnp.where(flags(mask), decay, 1)
-            first = -1 if reverse else 0
-            drive = drive.at[first].add(decay[first] * start)
-            return linear_recurrence(decay, drive, reverse)
-
-        core: Any = jax.tree.map(leaf, parts.decay, parts.drive, cell.core(start), cell.core(restart))
-        states = cell.from_core(prepared, core, projected)
-        if mask is not None:
-            states = hold(states, start, mask, reverse)
+        states = affine_scan(cell, reverse, 1, prepared, projected, start, restart, mask, reset, parallel=True)
         return states, jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), info

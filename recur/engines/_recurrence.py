@@ -1,4 +1,4 @@
-"""The linear recurrence ``y_t = decay_t y_{t-1} + drive_t``, entry by entry, in parallel over time."""
+"""The linear recurrence ``y_t = decay_t y_{t-1} + drive_t``, entry by entry."""
 
 import functools
 from typing import Any
@@ -9,30 +9,49 @@ import jax.numpy as jnp
 from recur._types import Array, PyTree, Shaped
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
 def linear_recurrence(
-    decay: Shaped[Array, "T *A"], drive: Shaped[Array, "T *A"], reverse: bool
+    decay: Shaped[Array, "..."], drive: Shaped[Array, "T *A"], reverse: bool, parallel: bool, unroll: int
 ) -> Shaped[Array, "T *A"]:
     """Returns y from ``y_0 = 0`` on, for T >= 1; with `reverse` from the last step to the first.
 
-    Depth O(log T), work O(T). Its derivative is such a recurrence again, which keeps the residuals down to decay and y.
+    A decay that is the same at every step has no time axis.
+
+    In parallel: depth O(log T), work O(T). Else one step after the other, `unroll` of them in an iteration of the loop.
+    Its derivative is such a recurrence again, which keeps the residuals down to decay and y.
     """
-    return _associative(decay, drive, reverse)
+    return _solve(decay, drive, reverse, parallel, unroll)
 
 
 @linear_recurrence.defjvp
-def _tangent(reverse: bool, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+def _tangent(
+    reverse: bool, parallel: bool, unroll: int, primals: tuple, tangents: tuple
+) -> tuple[jax.Array, jax.Array]:
     (decay, drive), (d_decay, d_drive) = primals, tangents
-    y = linear_recurrence(decay, drive, reverse)
+    y = linear_recurrence(decay, drive, reverse, parallel, unroll)
     before = shifted(y, jnp.zeros_like(y[0]), reverse)
-    return y, _associative(decay, d_decay * before + d_drive, reverse)
+    if d_decay.ndim < before.ndim:
+        d_decay = d_decay[None]
+    return y, _solve(decay, d_decay * before + d_drive, reverse, parallel, unroll)
 
 
-def _associative(decay: jax.Array, drive: jax.Array, reverse: bool) -> jax.Array:
-    def join(first: tuple, second: tuple) -> tuple:
-        return second[0] * first[0], second[0] * first[1] + second[1]
+def _solve(decay: jax.Array, drive: jax.Array, reverse: bool, parallel: bool, unroll: int) -> jax.Array:
+    constant = decay.ndim < drive.ndim
+    if parallel:
 
-    return jax.lax.associative_scan(join, (decay, drive), reverse=reverse)[1]
+        def join(first: tuple, second: tuple) -> tuple:
+            return second[0] * first[0], second[0] * first[1] + second[1]
+
+        decays = jnp.broadcast_to(decay, drive.shape) if constant else decay
+        return jax.lax.associative_scan(join, (decays, drive), reverse=reverse)[1]
+
+    def step(before: jax.Array, inputs: tuple) -> tuple[jax.Array, jax.Array]:
+        now, drive = inputs
+        after = (decay if constant else now) * before + drive
+        return after, after
+
+    inputs = (None if constant else decay, drive)
+    return jax.lax.scan(step, jnp.zeros_like(drive[0]), inputs, reverse=reverse, unroll=unroll)[1]
 
 
 def shifted(after: PyTree, start: PyTree, reverse: bool) -> PyTree:

@@ -1,7 +1,6 @@
 """The oracle engine: one step after the other."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from recur._checks import brief, check_positive
 from recur._types import PyTree, State
 from recur.cells._base import Cell, FactoredCell
+from recur.engines._affine import affine_scan
 from recur.engines._base import Info, Problem
 from recur.engines._stepping import lean_scan, plain_scan
 
@@ -21,21 +21,32 @@ class Scan:
     """Runs any cell step by step with `jax.lax.scan`; the input's share is computed for many steps at once.
 
     The gradient of a `FactoredCell`, such as `pointwise` declares, works on what the forward pass kept of the gates;
-    any other cell is differentiated by JAX. Both are exact and take every transformation.
+    a cell whose step is affine in the state runs as a linear recurrence, its readout outside the loop; any other cell
+    is differentiated by JAX. All are exact and take every transformation.
 
     Args:
         unroll: Steps per iteration of the compiled loop; the result does not depend on it.
         remat: Steps of a block whose inside is computed anew in the backward pass, which then remembers one state a
             block and one block: memory O(T/k + k) for k, least, O(sqrt T), for ``"sqrt"``; time of about one more
             forward pass. By default None, which remembers every step. Gradients are the same.
+        truncate: Steps of a window that gradients do not leave: truncated backpropagation through time. States are
+            carried from window to window as they are, their gradient is stopped at every window's first step but that
+            of the sequence, so the gradient is **not** exact: shares of lags beyond the window, and within it of steps
+            before its start, are missing. By default None: exact. Windows are counted from the first step taken.
+
+    Reference:
+        Williams and Peng (1990), https://doi.org/10.1162/neco.1990.2.4.490 (truncation, there at every step).
     """
 
     unroll: int = 1
     remat: int | Literal["sqrt"] | None = None
+    truncate: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the knobs."""
         check_positive("unroll", self.unroll)
+        if self.truncate is not None:
+            check_positive("truncate", self.truncate)
         if isinstance(self.remat, str) and self.remat != "sqrt":
             raise ValueError(f"remat: expected None, 'sqrt' or a number of steps, got {brief(self.remat)}")
         if self.remat is not None and self.remat != "sqrt":
@@ -51,27 +62,62 @@ class Scan:
         params, xs, start, restart, mask, reset = problem
         info = Info(engine="scan", reason="asked for")
         prepared = cell.prepare(params)
-        scan = lean_scan if isinstance(cell, FactoredCell) and len(xs) else plain_scan
+        scan, length = _fastest(cell) if len(xs) else plain_scan, len(xs)
 
-        def steps(state: State, inputs: tuple) -> tuple[State, State]:
+        def steps(state: State, inputs: tuple) -> State:
             xs, mask, reset = inputs
             projected = cell.project(prepared, xs)
-            states = scan(cell, reverse, self.unroll, prepared, projected, state, restart, mask, reset)
-            return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states) if len(xs) else state, states
+            return scan(cell, reverse, self.unroll, prepared, projected, state, restart, mask, reset)
 
-        if self.remat is None or not len(xs):
-            final, states = steps(start, (xs, mask, reset))
+        def remembered(state: State, inputs: tuple) -> State:
+            steps_taken = len(inputs[0])
+            if self.remat is None or not steps_taken:
+                return steps(state, inputs)
+            # A last, shorter window may hold fewer steps than a block.
+            size = math.isqrt(steps_taken) if self.remat == "sqrt" else min(self.remat, steps_taken)
+            policy = jax.checkpoint_policies.nothing_saveable
+            block = jax.checkpoint(steps, prevent_cse=False, policy=policy)
+            return _in_blocks(block, state, inputs, size, reverse=reverse)
+
+        self._check_length(length)
+        if self.truncate is None or not length:
+            states = remembered(start, (xs, mask, reset))
         else:
-            size = math.isqrt(len(xs)) if self.remat == "sqrt" else min(self.remat, len(xs))
-            final, states = _in_blocks(steps, start, (xs, mask, reset), size, reverse=reverse)
+            states = _in_blocks(
+                remembered, start, (xs, mask, reset), self.truncate, reverse=reverse, carried=jax.lax.stop_gradient
+            )
+        final = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states) if length else start
         return states, final, info
+
+    def _check_length(self, length: int) -> None:
+        for name, size, other in (
+            ("remat", self.remat, "remat='sqrt' fits any length"),
+            ("truncate", self.truncate, "truncate=None leaves the gradient exact"),
+        ):
+            if isinstance(size, int) and size > length > 0:
+                raise ValueError(f"{name}: expected at most the {length} steps of xs, got {size}; {other}")
+
+
+def _fastest(cell: Cell) -> Callable[..., State]:
+    """Returns the scan that suits the cell's structure; all give the same values."""
+    if cell.is_affine:
+        return affine_scan
+    return lean_scan if isinstance(cell, FactoredCell) else plain_scan
 
 
 def _in_blocks(
-    steps: Callable[[State, tuple], tuple[State, State]], start: State, inputs: PyTree, size: int, *, reverse: bool
-) -> tuple[State, State]:
-    """Scans blocks of `size` steps, and the rest of them last; each block is computed anew backwards."""
-    block = functools.partial(jax.checkpoint, prevent_cse=False, policy=jax.checkpoint_policies.nothing_saveable)(steps)
+    block: Callable[[State, tuple], State],
+    start: State,
+    inputs: PyTree,
+    size: int,
+    *,
+    reverse: bool,
+    carried: Callable[[State], State] = lambda state: state,
+) -> State:
+    """Scans ``block(state, inputs) -> states`` over blocks of `size` steps, and the rest of them last.
+
+    From one block to the next goes ``carried(last state)``.
+    """
     count, rest = divmod(len(inputs[0]), size)
     whole = slice(rest, None) if reverse else slice(0, count * size)
     last = slice(0, rest) if reverse else slice(count * size, None)
@@ -79,10 +125,13 @@ def _in_blocks(
     def cut(leaf: jax.Array) -> jax.Array:
         return leaf[whole].reshape(count, size, *leaf.shape[1:])
 
-    state, states = jax.lax.scan(block, start, jax.tree.map(cut, inputs), reverse=reverse)
+    def body(state: State, inputs: tuple) -> tuple[State, State]:
+        states = block(state, inputs)
+        return carried(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states)), states
+
+    state, states = jax.lax.scan(body, start, jax.tree.map(cut, inputs), reverse=reverse)
     states = jax.tree.map(lambda leaf: leaf.reshape(count * size, *leaf.shape[2:]), states)
-    if rest:
-        state, more = block(state, jax.tree.map(lambda leaf: leaf[last], inputs))
-        pair = (more, states) if reverse else (states, more)
-        states = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *pair)
-    return state, states
+    if not rest:
+        return states
+    more = block(state, jax.tree.map(lambda leaf: leaf[last], inputs))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *((more, states) if reverse else (states, more)))
