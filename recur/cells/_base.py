@@ -110,6 +110,11 @@ class Cell(abc.ABC):
         return state, self.output(state)
 
     @property
+    def standard(self) -> str | None:
+        """Name that libraries of kernels have for exactly these equations and order of gates; None without one."""
+        return None
+
+    @property
     def is_affine(self) -> bool:
         """Whether the step is affine in the state's core, entry by entry, as `affine` then says."""
         return False

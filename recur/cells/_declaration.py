@@ -34,6 +34,7 @@ class Declaration:
     write: str | None
     update: Callable[..., Mapping[str, jax.Array]]
     recurrence: str = "dense"
+    standard: str | None = None
 
     def __post_init__(self) -> None:
         """Checks the names against each other."""

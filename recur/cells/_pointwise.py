@@ -139,6 +139,11 @@ class PointwiseCell(FactoredCell):
         return type(state)(**fields)
 
     @property
+    def standard(self) -> str | None:
+        """Name by which libraries of kernels know the cell, as declared."""
+        return self.declaration.standard
+
+    @property
     def is_affine(self) -> bool:
         """Whether the declared step is affine in the state, unit by unit, as its program tells."""
         return is_affine(self)
@@ -161,6 +166,7 @@ def pointwise(
     keep: str | None = None,
     write: str | None = None,
     recurrence: str = "dense",
+    standard: str | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[..., Mapping[str, jax.Array]]], Callable[..., PointwiseCell]]:
     """Declares a cell by one elementwise function ``update(gate, state[, weight]) -> {field: array}``.
@@ -180,6 +186,8 @@ def pointwise(
         write: gate that lets the input in: what `Chrono` initialises.
         recurrence: ``"dense"``: U_g ``[H, H]`` as above; ``"diagonal"``: u_g ``[H]``, every unit sees itself alone,
             ``h u_g`` entry by entry; ``"none"``: the gates do not see the state.
+        standard: ``"lstm"`` if the equations, the gates and their order are exactly those that cuDNN has under this
+            name (see `recur.engines.Cudnn`); a claim that nothing checks.
         name: Name in messages and reports; by default the function's.
 
     Returns:
@@ -218,6 +226,7 @@ def pointwise(
             write=write,
             update=update,
             recurrence=recurrence,
+            standard=standard,
         )
 
         def factory(

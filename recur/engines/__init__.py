@@ -6,6 +6,7 @@ from recur.engines._base import Engine
 from recur.engines._base import Info
 from recur.engines._base import Problem
 from recur.engines._base import Run
+from recur.engines._cudnn import Cudnn
 from recur.engines._newton import Newton
 from recur.engines._scan import Scan
 from recur.engines._table import ENGINES
@@ -15,6 +16,7 @@ __all__ = [
     "ENGINES",
     "Associative",
     "Auto",
+    "Cudnn",
     "Engine",
     "Info",
     "Newton",

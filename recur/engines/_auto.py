@@ -25,7 +25,8 @@ class Auto:
        O(log T) steps where each step costs a kernel launch. On a CPU nothing is gained: the steps of all units fill it.
     2. Any other case: `Scan`, which runs every cell exactly on every platform.
 
-    `Newton` is never chosen: whether it pays depends on how chaotic the network is, which no shape tells.
+    `Newton` is never chosen: whether it pays depends on how chaotic the network is, which no shape tells. Nor is
+    `Cudnn`, which takes no mask, no vmap and no forward mode: whether a caller needs them is not known here.
 
     An engine other than `Scan` is chosen only where it passes parity: once a process, it runs the cell on eight steps
     of noise on that platform, and must agree with `Scan` in values and gradients.

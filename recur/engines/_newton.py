@@ -92,7 +92,13 @@ class Newton:
         return JacobianForm(full=True, exact=True)
 
     def _tolerance(self, start: State) -> float:
-        return 32 * float(jnp.finfo(start[0].dtype).eps) if self.tol is None else self.tol
+        resolution = float(jnp.finfo(start[0].dtype).eps)
+        if self.tol is not None and self.tol < resolution:
+            raise ValueError(
+                f"tol: expected at least {resolution:.2g}, what a state in {start[0].dtype} resolves, got "
+                f"{self.tol:g}; tol=None takes 32 times that, and a float64 initial_state resolves more"
+            )
+        return 32 * resolution if self.tol is None else self.tol
 
     def _search(
         self,

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from recur.engines._associative import Associative
 from recur.engines._auto import Auto
 from recur.engines._base import Engine
+from recur.engines._cudnn import Cudnn
 from recur.engines._newton import Newton
 from recur.engines._scan import Scan
 
 ENGINES: dict[str, Callable[..., Engine]] = {
     "associative": Associative,
     "auto": Auto,
+    "cudnn": Cudnn,
     "newton": Newton,
     "scan": Scan,
 }

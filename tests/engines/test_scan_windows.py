@@ -16,14 +16,16 @@ def in_windows(cell, params, xs, start, options):
     """Runs the windows one after the other, the gradient of what is carried stopped."""
     flags = {name: options[name] for name in ("mask", "reset") if name in options}
     rest = {name: value for name, value in options.items() if name not in flags}
-    firsts = list(range(0, len(xs), WINDOW))
     parts = []
-    for index, first in enumerate(firsts):
+    state = start
+    for first in range(0, len(xs), WINDOW):
         count = min(WINDOW, len(xs) - first)
-        rows = slice(len(xs) - first - count, len(xs) - first) if options.get("reverse") else slice(first, first + count)
+        rows = (
+            slice(len(xs) - first - count, len(xs) - first) if options.get("reverse") else slice(first, first + count)
+        )
         cut = {name: value[rows] for name, value in flags.items()}
-        run = recur.unroll(cell, params, xs[rows], start if index == 0 else carried, **cut, **rest)
-        carried = jax.lax.stop_gradient(run.final)
+        run = recur.unroll(cell, params, xs[rows], state, **cut, **rest)
+        state = jax.lax.stop_gradient(run.final)
         parts.append(run)
     ordered = parts[::-1] if options.get("reverse") else parts
     join = [jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(part[i] for part in ordered)) for i in (0, 1)]

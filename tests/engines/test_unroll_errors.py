@@ -150,3 +150,8 @@ def test_lists_and_numpy_are_arrays():
 def test_scan_refuses_a_wrong_knob(unroll, error):
     with pytest.raises(error, match="unroll: expected a whole number >= 1, got"):
         Scan(unroll=unroll)
+
+
+def test_refuses_a_tolerance_below_what_the_state_resolves():
+    with pytest.raises(ValueError, match=r"tol: expected at least 1.2e-07.*float32 resolves, got 1e-09; .*float64"):
+        recur.unroll(CELL, PARAMS, XS, engine=recur.engines.Newton(tol=1e-9))
