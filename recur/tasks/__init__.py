@@ -3,47 +3,87 @@
 from recur.tasks._adding import adding
 from recur.tasks._adding import adding_floor
 from recur.tasks._arrays import read_arrays
+from recur.tasks._batches import Batches
+from recur.tasks._conllu import UPOS
+from recur.tasks._conllu import Sentence
+from recur.tasks._conllu import read_conllu
 from recur.tasks._copying import copy_memory
 from recur.tasks._copying import copy_memory_floor
 from recur.tasks._copying import selective_copy
 from recur.tasks._copying import selective_copy_floor
 from recur.tasks._digits import Digits
 from recur.tasks._digits import load_digits
+from recur.tasks._labelled import Labelled
+from recur.tasks._labelled import read_labelled
+from recur.tasks._lines import Lines
+from recur.tasks._lines import read_lines
 from recur.tasks._multiplication import multiplication
 from recur.tasks._multiplication import multiplication_floor
+from recur.tasks._padded import batches
+from recur.tasks._pairs import Pairs
+from recur.tasks._pairs import read_pairs
 from recur.tasks._ramp import ramp
 from recur.tasks._ramp import ramp_floor
 from recur.tasks._recall import delayed_recall
 from recur.tasks._recall import delayed_recall_floor
 from recur.tasks._series import read_series
+from recur.tasks._streams import encode_file
+from recur.tasks._streams import stream_batches
 from recur.tasks._temporal_order import temporal_order
 from recur.tasks._temporal_order import temporal_order_floor
 from recur.tasks._text import Characters
 from recur.tasks._text import characters
 from recur.tasks._text import read_text
 from recur.tasks._text import standard_library_source
+from recur.tasks._text import text_chunks
+from recur.tasks._units import join_text
+from recur.tasks._units import split_text
+from recur.tasks._vocabulary import Encoded
+from recur.tasks._vocabulary import Labels
+from recur.tasks._vocabulary import Unknown
+from recur.tasks._vocabulary import Vocabulary
 
 __all__ = [
+    "UPOS",
+    "Batches",
     "Characters",
     "Digits",
+    "Encoded",
+    "Labelled",
+    "Labels",
+    "Lines",
+    "Pairs",
+    "Sentence",
+    "Unknown",
+    "Vocabulary",
     "adding",
     "adding_floor",
+    "batches",
     "characters",
     "copy_memory",
     "copy_memory_floor",
     "delayed_recall",
     "delayed_recall_floor",
+    "encode_file",
+    "join_text",
     "load_digits",
     "multiplication",
     "multiplication_floor",
     "ramp",
     "ramp_floor",
     "read_arrays",
+    "read_conllu",
+    "read_labelled",
+    "read_lines",
+    "read_pairs",
     "read_series",
     "read_text",
     "selective_copy",
     "selective_copy_floor",
+    "split_text",
     "standard_library_source",
+    "stream_batches",
     "temporal_order",
     "temporal_order_floor",
+    "text_chunks",
 ]

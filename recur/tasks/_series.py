@@ -1,11 +1,17 @@
 """Number columns of CSV files."""
 
 import csv
+import io
 import math
 import os
-import pathlib
+import re
 
 import numpy as np
+
+from recur.tasks._text import read_text
+
+# What float() takes and a column of numbers has: no underscores, no words.
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 def read_series(path: str | os.PathLike) -> np.ndarray:
@@ -16,36 +22,32 @@ def read_series(path: str | os.PathLike) -> np.ndarray:
 
     Raises:
         ValueError: A missing, unreadable or empty file, bytes that are no UTF-8, a row with other columns than the
-            header, an empty cell, text in a number column, nan or inf; file and line are named.
+            header, an empty cell, text in a number column, nan or inf; file, line and column are named.
     """
-    path = pathlib.Path(path)
+    reader = csv.reader(io.StringIO(read_text(path)))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except OSError as error:
-        raise ValueError(f"data: expected a readable CSV file, got {path}: {error.strerror}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"data: expected UTF-8 text, got {path}: {error.reason} at byte {error.start}") from None
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"data: expected CSV, got {error} in line {reader.line_num} of {path}; mend it") from None
     if len(rows) < 2:
         raise ValueError(f"data: expected a header and rows of numbers, got {len(rows)} lines in {path}")
-    header, first = rows[0], rows[1]
+    (_, header), (_, first) = rows[:2]
     if all(_number(cell) is not None for cell in header):
         raise ValueError(f"data: expected a header in line 1, got the numbers {header} in {path}; add column names")
-    skip = 1 if len(header) > 1 and _number(first[0]) is None else 0
+    skip = 1 if len(header) > 1 and first[0].strip() and _number(first[0]) is None else 0
     values = []
-    for line, row in enumerate(rows[1:], start=2):
+    for line, row in rows[1:]:
         if len(row) != len(header):
             raise ValueError(f"data: expected {len(header)} columns, got {len(row)} in line {line} of {path}")
         for name, cell in zip(header[skip:], row[skip:], strict=True):
             number = _number(cell)
-            if number is None or not math.isfinite(number):
+            if number is None:
                 raise ValueError(f"data: expected a number in column {name!r}, got {cell!r} in line {line} of {path}")
             values.append(number)
     return np.array(values).reshape(len(rows) - 1, len(header) - skip)
 
 
 def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    """Returns the number of a cell; None for text, nothing, nan and what overflows."""
+    number = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+    return number if math.isfinite(number) else None

@@ -64,7 +64,7 @@ def test_series_of_one_column(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "expected a header and rows of numbers, got 0 lines"),
+        ("", "expected text, got the empty file"),
         ("a,b\n", "expected a header and rows of numbers, got 1 lines"),
         ("1,2\n3,4\n", r"expected a header in line 1, got the numbers \['1', '2'\]"),
         ("a,b\n1,2\n3\n", "expected 2 columns, got 1 in line 3"),

@@ -1,0 +1,92 @@
+"""Files of lines: whole, or one line at a time out of a file larger than memory."""
+
+import os
+import pathlib
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+
+from recur._checks import check_positive
+from recur.tasks._text import read_text
+
+
+class Lines(Sequence[str]):
+    """The lines of a UTF-8 file, each read when it is asked for; memory holds where they begin, 8 bytes a line.
+
+    A source for `batches`, through a map from line to item. The file is opened anew for every line, so that threads
+    and processes can share the object. Lines come without their ends, in Unicode normal form C.
+
+    Args:
+        path: The file; it must not change.
+        buffer_bytes: How much is read at once to find the line ends.
+
+    Raises:
+        TypeError: `buffer_bytes` is not whole.
+        ValueError: A missing, unreadable or empty file; on access, bytes that are no UTF-8 (their offset is named).
+        IndexError: On access, no such line.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, buffer_bytes: int = 1 << 20):
+        self.path = pathlib.Path(path)
+        bounds, size = [np.zeros(1, np.int64)], 0
+        check_positive("buffer_bytes", buffer_bytes)
+        try:
+            with self.path.open("rb") as file:
+                while data := file.read(buffer_bytes):
+                    bounds.append(np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + size + 1)
+                    size += len(data)
+        except OSError as error:
+            raise ValueError(
+                f"data: expected a readable text file, got {path}: {error.strerror}; check the path"
+            ) from None
+        if not size:
+            raise ValueError(f"data: expected text, got the empty file {path}; give one with content")
+        self._bounds = np.concatenate(bounds)
+        if self._bounds[-1] != size:  # the last line does not end
+            self._bounds = np.append(self._bounds, size)
+
+    def __len__(self) -> int:
+        """Returns the number of lines."""
+        return len(self._bounds) - 1
+
+    def __getitem__(self, index: int) -> str:
+        """Returns a line."""
+        index = range(len(self))[index]
+        begin, end = self._bounds[index : index + 2].tolist()
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            data = file.read(end - begin)
+        try:
+            line = data.decode("utf-8-sig" if index == 0 else "utf-8")
+        except UnicodeDecodeError as error:
+            offset = end - len(error.object) + error.start
+            raise ValueError(
+                f"data: expected UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset {offset} of "
+                f"{self.path}, line {index + 1}; convert the file, for example with iconv -t UTF-8"
+            ) from None
+        return unicodedata.normalize("NFC", line.rstrip("\r\n"))
+
+
+def read_lines(path: str | os.PathLike) -> list[str]:
+    """Reads the lines of a UTF-8 file, without white space at their ends, and without empty lines at the file's end.
+
+    Raises:
+        ValueError: As in `read_text`, or an empty line among the others (its number is named).
+    """
+    lines = split_lines(path)
+    refuse_empty(lines, path)
+    return lines
+
+
+def split_lines(path: str | os.PathLike) -> list[str]:
+    """Does what `read_lines` does, and leaves empty lines among the others."""
+    return [line.strip() for line in read_text(path).rstrip().split("\n")]
+
+
+def refuse_empty(lines: Sequence[str], path: str | os.PathLike) -> None:
+    """Raises ValueError if a line is empty."""
+    if "" in lines:
+        raise ValueError(
+            f"data: expected text in every line, got the empty line {lines.index('') + 1} in {path}; fill or remove it"
+        )

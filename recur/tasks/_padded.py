@@ -1,0 +1,154 @@
+"""Batches of items whose sequences are of unequal length."""
+
+import bisect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recur._checks import check_key, check_positive
+from recur._types import Array, Key
+from recur.tasks._batches import Batch, Batches, Remainder, check_remainder
+from recur.tasks._random import host_generator
+
+
+def batches(
+    items: Sequence[Mapping[str, Any]],
+    batch_size: int,
+    *,
+    pad: Mapping[str, float],
+    key: Key[Array, ""] | None = None,
+    buckets: int | Sequence[int] = 1,
+    remainder: Remainder = "keep",
+    epochs: int | None = 1,
+    max_length: int | None = None,
+    read_ahead: int = 2,
+) -> Batches:
+    """Makes batches of items, sequences of unequal length padded at their ends.
+
+    Every epoch holds every item once: in a new order that `key` draws, or without a key as they stand. With several
+    buckets, items of similar length come together, so that little is padded, while the shapes are few and a jitted
+    step is compiled few times. The order then is: shortest bucket first, or with a key batches in drawn order.
+
+    Args:
+        items: A sequence, of which an item is a dict of arrays and numbers: a list, or a `grain.MapDataset` that
+            reads files. Its items are looked at once for their lengths, later only when their batch is made.
+        batch_size: Items B of a batch.
+        pad: The fields whose first axis is time, each with the number that fills it up. All others must have one
+            shape, and are stacked.
+        key: PRNG key of the order; None keeps it.
+        buckets: How many lengths to pad to, chosen so that as many items go to each; or these lengths themselves.
+        remainder: What to do with the items after the last full batch: ``"keep"`` fills it up with copies of its last
+            item, marked as not valid; ``"drop"`` leaves them out, others in every epoch if there is a key.
+        epochs: Epochs until the end; None for no end.
+        max_length: The longest sequence that is accepted, by default any.
+        read_ahead: Batches that are made in advance by a thread; 0 for none.
+
+    Returns:
+        `Batches` of dicts of NumPy arrays: the fields ``NAME [B, ...]``, those in `pad` ``[B, T, ...]`` with one T
+        for all of a batch, and beside each of these ``NAME_lengths [B]`` int32; ``index [B]`` int64, the place in
+        `items`; ``valid [B]`` bool, False for copies.
+
+    Raises:
+        TypeError: `key` is no key, or a number is not whole.
+        ValueError: No items or fewer than a batch to drop from, an empty sequence or one that is longer than
+            `max_length` or the last bucket, a name that is no field, or a number below 1.
+
+    Example:
+        >>> items = [{"ids": np.arange(1, n + 1), "label": n} for n in (3, 1, 2)]
+        >>> for batch in batches(items, 2, pad={"ids": 0}):
+        ...     print(batch["ids"].tolist(), batch["ids_lengths"], batch["label"], batch["valid"])
+        [[1, 2, 3], [1, 0, 0]] [3 1] [3 1] [ True  True]
+        [[1, 2, 0], [1, 2, 0]] [2 2] [2 2] [ True False]
+    """
+    check_positive("batch_size", batch_size)
+    if key is not None:
+        check_key("key", key)
+    check_remainder(remainder)
+    lengths = _lengths(items, pad, max_length)
+    bounds = _bounds(lengths, buckets)
+    bucket = np.array([bisect.bisect_left(bounds, length) for length in lengths.tolist()])
+    count = len(lengths)
+    steps = -(-count // batch_size) if remainder == "keep" else count // batch_size
+    if not steps:
+        raise ValueError(
+            f"batch_size: expected at most the {count} items that there are, got {batch_size}; keep the remainder, "
+            "or give more data"
+        )
+    plans: dict[int, list[np.ndarray]] = {}
+
+    def plan(epoch: int) -> list[np.ndarray]:
+        """Places of the items of every batch. That of the last epoch is kept."""
+        found = plans.get(epoch)
+        if found is None:
+            rng = host_generator(key, epoch) if key is not None else None
+            order = np.arange(count) if rng is None else rng.permutation(count)
+            order = order[: steps * batch_size]
+            # The sort is stable: within a bucket the order stays.
+            order = order[np.argsort(bucket[order], kind="stable")]
+            found = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+            if rng is not None:
+                found = [found[step] for step in rng.permutation(steps)]
+            plans.clear()
+            plans[epoch] = found
+        return found
+
+    def make(epoch: int, step: int) -> Batch:
+        places = plan(epoch)[step]
+        chosen = np.append(places, np.repeat(places[-1:], batch_size - len(places)))
+        length = bounds[bucket[places].max()]
+        batch = _collated([items[place] for place in chosen.tolist()], pad, length)
+        return batch | {"index": chosen, "valid": np.arange(batch_size) < len(places)}
+
+    return Batches(make, steps, epochs=epochs, read_ahead=read_ahead)
+
+
+def _lengths(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], max_length: int | None) -> np.ndarray:
+    """Returns the length of every item, the longest of its padded fields; 0 where nothing is padded."""
+    longest = np.zeros(len(items), np.int64)
+    if not len(items):
+        raise ValueError("items: expected at least one, got none; give data with content")
+    for place in range(len(items)):
+        item = items[place]
+        for name in pad:
+            if name not in item:
+                raise ValueError(f"pad: expected names among the fields {sorted(item)}, got {name!r} at item {place}")
+            length = len(item[name])
+            if not length:
+                raise ValueError(f"items: expected sequences with content, got {name!r} empty at item {place}")
+            longest[place] = max(longest[place], length)
+        if max_length is not None and longest[place] > max_length:
+            raise ValueError(
+                f"items: expected sequences of at most {max_length}, got length {longest[place]} at item {place}; "
+                "shorten or remove it, or raise max_length"
+            )
+    return longest
+
+
+def _bounds(lengths: np.ndarray, buckets: int | Sequence[int]) -> list[int]:
+    """Returns the lengths to pad to, upwards."""
+    if isinstance(buckets, Sequence):
+        bounds = sorted({check_positive("buckets", bound) for bound in buckets})
+        if not bounds or lengths.max() > bounds[-1]:
+            raise ValueError(
+                f"buckets: expected one of at least {lengths.max()}, the longest sequence (item {lengths.argmax()}), "
+                f"got {bounds}; add one, or shorten it"
+            )
+        return bounds
+    buckets = check_positive("buckets", buckets)
+    last = -(-len(lengths) * np.arange(1, buckets + 1) // buckets) - 1
+    return sorted(set(np.sort(lengths)[np.maximum(last, 0)].tolist()))
+
+
+def _collated(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], length: int) -> Batch:
+    batch: Batch = {}
+    for name in items[0]:
+        arrays = [np.asarray(item[name]) for item in items]
+        if name not in pad:
+            batch[name] = np.stack(arrays)
+            continue
+        batch[name] = np.full((len(arrays), length, *arrays[0].shape[1:]), pad[name], arrays[0].dtype)
+        for row, array in zip(batch[name], arrays, strict=True):
+            row[: len(array)] = array
+        batch[f"{name}_lengths"] = np.array([len(array) for array in arrays], np.int32)
+    return batch

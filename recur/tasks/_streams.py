@@ -1,0 +1,122 @@
+"""One long sequence as parallel streams, window after window, and long texts as numbers on disk."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from recur._checks import check_positive
+from recur.tasks._batches import Batch, Batches, Remainder, check_remainder
+from recur.tasks._text import text_chunks
+from recur.tasks._units import Unit, split_text
+from recur.tasks._vocabulary import Unknown, Vocabulary
+
+
+def stream_batches(
+    ids: np.ndarray,
+    batch_size: int,
+    length: int,
+    *,
+    remainder: Remainder = "drop",
+    epochs: int | None = 1,
+    read_ahead: int = 2,
+) -> Batches:
+    """Cuts one long sequence in B streams that run side by side, and these in windows: row b goes on where it ended.
+
+    A network that keeps its state from batch to batch so reads each stream in one go.
+
+        inputs[b, t] = ids[b S + n T + t],   targets[b, t] = ids[b S + n T + t + 1],   S = (N - 1) / B,  window n
+
+    Args:
+        ids: The sequence, ``[N]``; a memory map does.
+        batch_size: Streams B.
+        length: Steps T of a window.
+        remainder: ``"drop"`` leaves out what fills no window in all streams, less than B (T + 1) ids; ``"keep"``
+            makes every id but the first a target exactly once in an epoch, and masks the rest.
+        epochs: Epochs until the end; None for no end.
+        read_ahead: Batches that are made in advance by a thread; 0 for none.
+
+    Returns:
+        `Batches` of dicts: ``inputs`` and ``targets [B, T]`` of the dtype of `ids`, ``mask [B, T]`` bool, False
+        where there is no target, and ``first``, True for the first window of an epoch, before which states are reset.
+
+    Raises:
+        TypeError: A number is not whole.
+        ValueError: A number below 1, `ids` of another rank, or too short for a window.
+
+    Example:
+        >>> for batch in stream_batches(np.arange(9), 2, 2):
+        ...     print(batch["inputs"].tolist(), batch["targets"].tolist(), batch["first"])
+        [[0, 1], [4, 5]] [[1, 2], [5, 6]] True
+        [[2, 3], [6, 7]] [[3, 4], [7, 8]] False
+    """
+    check_positive("batch_size", batch_size)
+    check_positive("length", length)
+    check_remainder(remainder)
+    if ids.ndim != 1:
+        raise ValueError(f"ids: expected one sequence [N], got shape {list(ids.shape)}; flatten it")
+    targets = len(ids) - 1
+    least = batch_size * length if remainder == "drop" else 1
+    if targets < least:
+        raise ValueError(
+            f"ids: expected more than {least}, for a window of {length} in each of {batch_size} streams, got "
+            f"{len(ids)}; give a longer text, fewer streams or shorter windows"
+        )
+    stride = targets // batch_size if remainder == "drop" else -(-targets // batch_size)
+    steps = stride // length if remainder == "drop" else -(-stride // length)
+
+    def make(epoch: int, step: int) -> Batch:
+        inputs = np.zeros((batch_size, length), ids.dtype)
+        following, mask = np.zeros_like(inputs), np.zeros((batch_size, length), bool)
+        for row in range(batch_size):
+            begin = row * stride + step * length
+            end = min(begin + length, (row + 1) * stride, targets)
+            count = max(end - begin, 0)
+            inputs[row, :count] = ids[begin : begin + count]
+            following[row, :count] = ids[begin + 1 : begin + 1 + count]
+            mask[row, :count] = True
+        return {"inputs": inputs, "targets": following, "mask": mask, "first": np.array(step == 0)}
+
+    return Batches(make, steps, epochs=epochs, read_ahead=read_ahead)
+
+
+def encode_file(
+    path: str | os.PathLike,
+    vocabulary: Vocabulary,
+    out: str | os.PathLike,
+    *,
+    unit: Unit = "characters",
+    strict: bool = False,
+    buffer_bytes: int = 1 << 20,
+) -> tuple[np.ndarray, Unknown]:
+    """Writes the numbers of a text file's tokens to disk, for `stream_batches` of a text larger than memory.
+
+    Args:
+        path: The text file; `text_chunks` says how it is read.
+        vocabulary: Of the training data. That of a large file is
+            ``Vocabulary.build(split_text(chunk, unit) for chunk in text_chunks(path))``.
+        out: Where to write: int32 numbers and nothing else. The file is complete or not there.
+        unit: What the tokens are.
+        strict: Whether to refuse what is unknown.
+        buffer_bytes: How much is read at once.
+
+    Returns:
+        The numbers ``[N]``, a memory map of `out`, and what was unknown.
+
+    Raises:
+        TypeError: `buffer_bytes` is not whole.
+        ValueError: A file that cannot be read, text without a token, or an unknown token, if `strict`.
+    """
+    out = pathlib.Path(out)
+    written = out.with_name(f"{out.name}.tmp")
+    count, total, first = 0, 0, None
+    with written.open("wb") as file:
+        for chunk in text_chunks(path, buffer_bytes=buffer_bytes):
+            ids, unknown = vocabulary.encode_all([split_text(chunk, unit)], strict=strict)
+            file.write(ids[0].tobytes())
+            count, total = count + unknown.count, total + unknown.total
+            first = unknown.first if first is None else first
+    if not total:
+        raise ValueError(f"data: expected {unit}, got only white space in {path}; give a text with content")
+    written.replace(out)
+    return np.memmap(out, np.int32, "r"), Unknown(count, total, first)
