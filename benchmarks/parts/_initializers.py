@@ -35,7 +35,7 @@ def _measure(setup: Setup, label: str, initializer: str) -> list[Record]:
         cell = setup.cell(label, initializer=initializer, gain=1.0)
         params = setup.draw(cell, xs.shape[-1])
     except ValueError as error:
-        return [skipped("summary", label, f"{initializer}: {error}")]
+        return [skipped("summary", label, str(error), initializer=initializer)]
     curves = np.asarray(_adjoint(cell, params, xs), np.float64)
     fields = _spectra.exponent_fields(_spectra.exponents(setup, cell))
     meta = setup.meta(label, length=length, initializer=initializer, gain=1.0)

@@ -187,6 +187,6 @@ def number(plot: str, name: str, value: Any, meta: Record) -> Record:
     }
 
 
-def skipped(plot: str, cell: str, reason: str) -> Record:
+def skipped(plot: str, cell: str, reason: str, **meta: Any) -> Record:
     """Makes the record of a cell that cannot take part."""
-    return {"kind": "skipped", "plot": plot, "cell": cell, "reason": reason}
+    return {"kind": "skipped", "plot": plot, "cell": cell, "reason": reason, **meta}

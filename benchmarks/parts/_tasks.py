@@ -90,7 +90,7 @@ def _learn(setup: Setup, name: str, label: str, other: str | None) -> list[Recor
             drawn_as = setup.cell(label, hidden_size=units, max_steps=max(sizes.lengths), **described)
         except ValueError as error:
             # Said once for all tasks.
-            return [skipped(HORIZON, label, f"{other}: {error}")] if name == FORETOLD[0] else []
+            return [skipped(HORIZON, label, str(error), initializer=other)] if name == FORETOLD[0] else []
     seeds = min(setup.seeds, sizes.seeds)
     key = setup.key_for(f"{name} {label}")
     best, reached, measured = np.inf, None, {}

@@ -10,7 +10,8 @@ from recur.report._files import write_text
 from recur.report._gradient_figures import lag_figures, length_figures, parameter_figures
 from recur.report._gradient_layout import Contents, markdown, page
 from recur.report._gradient_records import Record, by_kind, flat_row, group_by_name, lag_rows, run_facts, series_rows
-from recur.report._plot_figures import Drawn, Hues, draw_plot, not_measured
+from recur.report._not_measured import REASONS, not_measured, reasons
+from recur.report._plot_figures import Drawn, Hues, draw_plot
 from recur.report._plot_table import PLOTS
 from recur.report._record_checks import VERDICTS
 from recur.report._records import normalize, write_csv
@@ -71,20 +72,23 @@ def write_report(
     kinds = by_kind(records)
     fields = naming(kinds["summary"])
     summaries = sorted(kinds["summary"], key=_by_cell(kinds["summary"], fields))
-    sentences = [sentence(name, group[-1]) for name, group in group_by_name(summaries, fields).items()]
+    longest = {name: group[-1] for name, group in group_by_name(summaries, fields).items()}
+    # Of other initialisers than the first the table tells.
+    first = next((record.get("initializer") for record in kinds["summary"]), None)
+    sentences = [sentence(name, last) for name, last in longest.items() if last.get("initializer") == first]
     skipped = [record for record in kinds["skipped"] if record["plot"] == VERDICTS]
-    longest = [group[-1] for group in group_by_name(summaries, fields).values()]
+    why = reasons(kinds["skipped"])
     contents = Contents(
         title=title,
         lead=lead,
         sentences=[*few(sentences), *few(not_measured(skipped))],
-        verdicts=verdict_rows(longest, fields),
+        verdicts=verdict_rows([*longest.values()], fields),
         by_length=verdict_rows(summaries, fields) if len(summaries) > len(longest) else (),
         differences=differences,
         drawn=_figures(kinds),
         literature=literature_rows(kinds["literature"]),
         checks=kinds["check"],
-        facts=run_facts(kinds),
+        facts={**({REASONS: why} if why else {}), **run_facts(kinds)},
     )
     tables: dict[str, list[dict[str, Any]]] = {
         "summary": [flat_row(record) for record in kinds["summary"]],

@@ -43,7 +43,11 @@ th, td { padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; border-
 td { max-width: 15rem; }
 th:first-child, td:first-child { position: sticky; left: 0; max-width: 10rem; background: var(--ground); }
 thead th, thead th:first-child { background: var(--tint); vertical-align: bottom; }
-@media (min-width: 60rem) { table { max-width: 100%; } td { max-width: 22rem; } }
+@media (min-width: 60rem) {
+  table { max-width: 100%; }
+  td { max-width: 22rem; }
+  td:last-child:not(.number) { min-width: 16rem; }
+}
 tbody tr:hover > td { background: var(--tint); }
 .number { text-align: right; white-space: nowrap; }
 th.number { max-width: 7.5rem; white-space: normal; }

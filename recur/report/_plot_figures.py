@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recur.report._heatmap import heatmap_figure
+from recur.report._not_measured import not_measured
 from recur.report._numbers import told
 from recur.report._plot_data import Line, Plot, PlotData, Record, collect
 from recur.report._plot_table import PLOTS
@@ -121,18 +122,6 @@ def draw_plot(key: str, records: Sequence[Record], hues: Hues) -> list[Drawn]:
             caption = "" if drawn else _caption(plot, data)
             drawn.append(Drawn(key, file, title, to_svg(figure), caption, sentences if not index else ()))
     return drawn
-
-
-def not_measured(skipped: Sequence[Record]) -> list[str]:
-    """Says which cells did not take part.
-
-    Args:
-        skipped: records of that kind.
-
-    Returns:
-        A sentence each, with the reason.
-    """
-    return [f"{clean(record['cell'])}: not measured, {clean(record['reason'], 160)}" for record in skipped]
 
 
 def _part(plot: Plot, record: Record) -> Any:

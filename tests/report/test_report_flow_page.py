@@ -269,3 +269,16 @@ def test_hostile_text_in_any_record_stays_text(tmp_path):
     for file in tmp_path.glob("*.svg"):
         assert "<script" not in file.read_text()
         ElementTree.fromstring(file.read_text())
+
+
+def test_many_reasons_stand_in_a_table_not_in_the_text(tmp_path):
+    skipped = [
+        {"kind": "skipped", "plot": "summary", "cell": cell, "initializer": name, "reason": f"{cell} has no gates"}
+        for cell in ("odd", "even")
+        for name in ("chrono", "identity")
+    ]
+    report.gradient_page([*measured(), *skipped, skipped[0] | {"plot": "horizon_solved"}], tmp_path)
+    text = (tmp_path / "summary.md").read_text()
+    assert "odd (chrono, identity), even (chrono, identity)" in text
+    assert text.count("even has no gates") == 2
+    assert text.count("| odd, chrono | odd has no gates |") == 1
