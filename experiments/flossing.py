@@ -4,7 +4,7 @@
 
 Gradient flossing (Engelken 2023, https://arxiv.org/abs/2312.17306): Adam lowers the mean square of the first
 `exponents` Lyapunov exponents, differentiated through their QR recursion, on noise drawn afresh at every step. No task
-and no target. Before and after, each seed is measured on other noise over `length` steps.
+and no target. Before and after, each seed is measured on other noise.
 
 Metrics, one value a seed, each ``before_`` and ``after_``: ``ln_condition_number`` of the Jacobian over all steps; in
 nats a step ``mean_square_exponent`` (of those flossed), ``largest_exponent``, ``smallest_exponent``.
@@ -63,12 +63,7 @@ class Config(_config.CellConfig):
 
 
 def floss(config: Config) -> dict[str, Any]:
-    """Runs the experiment, as the command does, and returns the summary that it also writes.
-
-    Raises:
-        ValueError: A folder that holds another run.
-        FloatingPointError: Exponents of -inf, or that became infinite or not a number.
-    """
+    """Runs the experiment, as the command does, and returns the summary that it also writes."""
     started, keys = time.perf_counter(), _run.seed_keys(config)
     workdir = _folder.open_folder("flossing", config)
 
@@ -79,12 +74,13 @@ def floss(config: Config) -> dict[str, Any]:
     state = jax.jit(functools.partial(jax.lax.map, start))(keys)
     before, curve_before = _metrics(*_measure(state[0], keys, config), config)
     rows = [{"step": 0, "wall_s": 0.0, "mean_square_exponent": _finite(before["mean_square_exponent"], config)}]
+    report.write_jsonl(workdir / "history.jsonl", rows)
     for count in map(len, np.array_split(np.arange(config.steps), min(RECORDS, config.steps))):
         state, losses = _advance(state, config=config, count=count)
-        at, wall_s = rows[-1]["step"] + count, round(time.perf_counter() - started, 3)
-        rows.append({"step": at, "wall_s": wall_s, "mean_square_exponent": _finite(losses, config)[:, -1]})
+        at = {"step": rows[-1]["step"] + count, "wall_s": round(time.perf_counter() - started, 3)}
+        rows.append(at | {"mean_square_exponent": _finite(losses, config)[:, -1]})
+        report.append_jsonl(workdir / "history.jsonl", rows[-1])
     after, curve_after = _metrics(*_measure(state[0], keys, config), config)
-    report.write_jsonl(workdir / "history.jsonl", rows)
     report.write_csv(workdir / "history.csv", _history.tidy(rows, config))
     figure = report.loss_curves(
         {"before": (config.lags, curve_before), "after": (config.lags, curve_after)},
@@ -95,7 +91,8 @@ def floss(config: Config) -> dict[str, Any]:
         y_scale="linear",
     )
     report.save_figure(workdir / "condition_number.png", figure)
-    metrics = {f"{when}_{name}": m[name] for when, m in (("before", before), ("after", after)) for name in m}
+    metrics = {f"before_{name}": value for name, value in before.items()}
+    metrics |= {f"after_{name}": value for name, value in after.items()}
     summary = _folder.write_summary(workdir, "flossing", config, metrics, time.perf_counter() - started)
     print(_folder.as_text(f"flossing, {config.cell}, {config.length} steps", summary["metrics"]), flush=True)
     return summary
@@ -108,10 +105,10 @@ def mean_square_exponent(params: PyTree, xs: Float[Array, "T X"], *, cell: cells
 
 def _finite(losses: Float[Array, "S ..."], config: Config) -> Float[Array, "S ..."]:
     bad = np.argwhere(~np.isfinite(losses))
-    if bad.size:
-        where = f"in seed {config.seed + bad[0][0]}; floss fewer, or lower --learning_rate"
-        raise FloatingPointError(f"exponents: expected finite numbers, got -inf or nan {where}")
-    return losses
+    if not bad.size:
+        return losses
+    where = f"in seed {config.seed + bad[0][0]}; floss fewer, or lower --learning_rate"
+    raise FloatingPointError(f"exponents: expected finite numbers, got -inf or nan {where}")
 
 
 # Seed by seed: batched QR factorisations side by side may hang jaxlib 0.10 on two cores.

@@ -198,22 +198,9 @@ def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent:
 def _parameters(
     cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
 ) -> tuple[Params, Params]:
-    prepared, to_params = jax.vjp(cell.prepare, params)
-
-    def pull(before: State, x: jax.Array) -> Callable[[State], State]:
-        return adjoint_map(cell, prepared, before, cell.project(prepared, x))
-
-    def share(total: Any, adjoint: Scaled, before: State, x: jax.Array) -> tuple[Any, Any]:
-        def step(prepared: Any) -> State:
-            return cell.advance(prepared, before, cell.project(prepared, x))
-
-        (gradient,) = to_params(*jax.vjp(step, prepared)[1](adjoint.part))
-        shares = jax.tree.map(lambda leaf: rescale(leaf, adjoint.exponent), gradient)
-        return jax.tree.map(add, total, shares, is_leaf=_is_scaled), jax.tree.map(_norm, shares, is_leaf=_is_scaled)
-
-    zero = jax.tree.map(lambda leaf: Scaled(jnp.zeros_like(leaf), jnp.zeros((), jnp.int32)), params)
-    _, total, shares = sweep(cell, visited, cotangent, xs, pull, share, zero)
-    return jax.tree.map(lambda leaf: leaf[::-1], shares), jax.tree.map(_norm, total, is_leaf=_is_scaled)
+    # What nobody reads of the rest, the compiler leaves out.
+    (_, _, shares), total = _all(cell, params, xs, visited, cotangent)
+    return shares, total
 
 
 def _all(
