@@ -11,14 +11,20 @@ from recur.tasks._copying import copy_memory
 from recur.tasks._copying import copy_memory_floor
 from recur.tasks._copying import selective_copy
 from recur.tasks._copying import selective_copy_floor
+from recur.tasks._digits import DIGIT_NAMES
 from recur.tasks._digits import Digits
+from recur.tasks._digits import Videos
+from recur.tasks._digits import digit_videos
 from recur.tasks._digits import load_digits
+from recur.tasks._digits import pixel_sequences
 from recur.tasks._labelled import Labelled
 from recur.tasks._labelled import read_labelled
 from recur.tasks._lines import Lines
 from recur.tasks._lines import read_lines
 from recur.tasks._multiplication import multiplication
 from recur.tasks._multiplication import multiplication_floor
+from recur.tasks._numbers import number_pairs
+from recur.tasks._numbers import number_words
 from recur.tasks._padded import batches
 from recur.tasks._pairs import Pairs
 from recur.tasks._pairs import read_pairs
@@ -26,7 +32,12 @@ from recur.tasks._ramp import ramp
 from recur.tasks._ramp import ramp_floor
 from recur.tasks._recall import delayed_recall
 from recur.tasks._recall import delayed_recall_floor
+from recur.tasks._sample_sentiment import sample_sentiment
+from recur.tasks._sample_tagging import sample_tagging
+from recur.tasks._sample_translation import sample_paragraph
+from recur.tasks._sample_translation import sample_translation
 from recur.tasks._series import read_series
+from recur.tasks._split import hold_out
 from recur.tasks._streams import encode_file
 from recur.tasks._streams import stream_batches
 from recur.tasks._temporal_order import temporal_order
@@ -44,6 +55,7 @@ from recur.tasks._vocabulary import Unknown
 from recur.tasks._vocabulary import Vocabulary
 
 __all__ = [
+    "DIGIT_NAMES",
     "UPOS",
     "Batches",
     "Characters",
@@ -55,6 +67,7 @@ __all__ = [
     "Pairs",
     "Sentence",
     "Unknown",
+    "Videos",
     "Vocabulary",
     "adding",
     "adding_floor",
@@ -64,11 +77,16 @@ __all__ = [
     "copy_memory_floor",
     "delayed_recall",
     "delayed_recall_floor",
+    "digit_videos",
     "encode_file",
+    "hold_out",
     "join_text",
     "load_digits",
     "multiplication",
     "multiplication_floor",
+    "number_pairs",
+    "number_words",
+    "pixel_sequences",
     "ramp",
     "ramp_floor",
     "read_arrays",
@@ -78,6 +96,10 @@ __all__ = [
     "read_pairs",
     "read_series",
     "read_text",
+    "sample_paragraph",
+    "sample_sentiment",
+    "sample_tagging",
+    "sample_translation",
     "selective_copy",
     "selective_copy_floor",
     "split_text",

@@ -85,11 +85,3 @@ def test_a_series_that_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a\n\xff\n")
     with pytest.raises(ValueError, match="expected UTF-8 text"):
         tasks.read_series(tmp_path / "a.csv")
-
-
-def test_digits():
-    digits = tasks.load_digits()
-    assert digits.images.shape == (1797, 8, 8)
-    assert digits.images.dtype == np.float32
-    assert (digits.images.min(), digits.images.max()) == (0.0, 1.0)
-    assert sorted(set(digits.labels)) == list(range(10))
