@@ -72,7 +72,7 @@ def read_sequences(
     if lengths is None:
         mask = _read_flags("mask", mask, x.shape[:-1])
     elif mask is None:
-        mask = _mask_from_lengths(lengths, x.shape[:-1])
+        mask = jnp.moveaxis(length_mask(lengths, x.shape[:-1]), -1, 0)
     else:
         raise ValueError("lengths: expected None beside mask, got both; give the one that says which steps count")
     return Sequences(jnp.moveaxis(x, -2, 0), mask, _read_flags("reset", reset, x.shape[:-1]))
@@ -82,6 +82,44 @@ def write_result(result: Result, *, return_sequences: bool, return_state: bool) 
     """Puts batch first again and hands out what was asked for."""
     outputs = jnp.moveaxis(result.outputs, 0, -2) if return_sequences else result.last
     return (outputs, result.state) if return_state else outputs
+
+
+def as_ids(name: str, ids: Any) -> jax.Array:
+    """Returns token ids, or raises TypeError where they are no array of whole numbers."""
+    ids = as_array(name, ids)
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"{name}: expected an integer dtype, got {ids.dtype}; give the index of each in its vocabulary")
+    return ids
+
+
+def length_mask(lengths: Int[Array, "*B"], shape: tuple[int, ...]) -> Bool[Array, "*B T"]:
+    """Returns True for the steps that count, the first so many of each sequence; `shape` is that of the mask.
+
+    Raises:
+        TypeError: Lengths that are no whole numbers.
+        ValueError: A wrong shape, or a length that is known and outside 0 to T.
+    """
+    *batch_shape, steps = shape
+    lengths = as_array("lengths", lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"lengths: expected an integer dtype, got {lengths.dtype}; count the steps that are no padding")
+    check_shape("lengths", lengths, tuple(batch_shape), "one length for each sequence, x.shape[:-2]")
+    # The values of a traced array are not known; there, a length beyond T counts as T and a negative one as 0.
+    if not isinstance(lengths, jax.core.Tracer):
+        values = np.asarray(lengths)
+        wrong = values[(values < 0) | (values > steps)]
+        if wrong.size:
+            raise ValueError(
+                f"lengths: expected 0 <= length <= {steps}, the number of steps in x, got {wrong[0]}; "
+                f"cut x and lengths together"
+            )
+    time = jax.lax.broadcasted_iota(jnp.int32, tuple(shape), len(batch_shape))
+    return time < lengths.astype(jnp.int32)[..., None]
+
+
+def carried_dtype(module: nnx.Module) -> Any:
+    """Returns the dtype of a module's states: float32, or that of wider parameters."""
+    return jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(nnx.state(module, nnx.Param))))
 
 
 def check_rngs(rngs: Any) -> None:
@@ -107,22 +145,3 @@ def check_parts(name: str, state: Any, parts: int, owner: str) -> None:
 def _read_flags(name: str, flags: Any, shape: tuple[int, ...]) -> jax.Array | None:
     flags = as_flags(name, flags, shape, "one flag for each step of each sequence, x.shape[:-1]")
     return None if flags is None else jnp.moveaxis(flags, -1, 0)
-
-
-def _mask_from_lengths(lengths: Any, shape: tuple[int, ...]) -> jax.Array:
-    *batch_shape, steps = shape
-    lengths = as_array("lengths", lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"lengths: expected an integer dtype, got {lengths.dtype}; count the steps that are no padding")
-    check_shape("lengths", lengths, tuple(batch_shape), "one length for each sequence, x.shape[:-2]")
-    # The values of a traced array are not known; there, a length beyond T counts as T and a negative one as 0.
-    if not isinstance(lengths, jax.core.Tracer):
-        values = np.asarray(lengths)
-        wrong = values[(values < 0) | (values > steps)]
-        if wrong.size:
-            raise ValueError(
-                f"lengths: expected 0 <= length <= {steps}, the number of steps in x, got {wrong[0]}; "
-                f"cut x and lengths together"
-            )
-    time = jax.lax.broadcasted_iota(jnp.int32, (steps, *batch_shape), 0)
-    return time < lengths.astype(jnp.int32)[None]

@@ -118,6 +118,11 @@ class RNN(nnx.Module):
             lambda param: param[...], self.params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
         )
 
+    def step(self, state: State, x: Float[Array, "*B X"]) -> tuple[State, Float[Array, "*B H"]]:
+        """Takes one step of the cell, for streams: ``(next state, its output)``."""
+        cell, params = self.as_cell()
+        return cell.step(params, state, x)
+
     def check_state(self, name: str, state: State | None, batch_shape: tuple[int, ...]) -> None:
         """Raises unless `state` is None or one of this layer's; dtypes are checked by `recur.unroll`."""
         if state is not None:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from recur._checks import check_key, check_positive
-from recur._types import Array, Bool, Float, Int, Key, Params, PyTree
+from recur._types import Array, Bool, Float, Int, Key, Params, PyTree, State
 from recur.cells import Cell, stacked
 from recur.engines import Auto, Engine
 from recur.nn._bidirectional import Bidirectional
+from recur.nn._dropout import drop, fold_key
 from recur.nn._layout import Result, Sequences, check_parts, check_rngs, read_sequences, write_result
 from recur.nn._rnn import RNN
 
@@ -151,6 +151,33 @@ class Stack(nnx.Module):
         params = [layer.as_cell()[1] for layer in self.layers]
         return self.cell, {f"layer_{index}": layer_params for index, layer_params in enumerate(params)}
 
+    def step(
+        self, state: tuple[State, ...], x: Float[Array, "*B X"], *, key: Key[Array, ""] | None = None
+    ) -> tuple[tuple[State, ...], Float[Array, "*B H"]]:
+        """Takes one step of all layers, for streams: ``(next states, the last layer's output)``.
+
+        Args:
+            state: One entry a layer, as `initial_state` or a call with `return_state` gives it.
+            x: Inputs of this step.
+            key: Draws what is dropped in this step. Without it nothing is dropped.
+
+        Raises:
+            ValueError: A bidirectional stack.
+        """
+        if self.bidirectional:
+            raise ValueError(
+                "step: expected a stack of forward layers, got bidirectional=True, whose outputs need the whole "
+                "sequence; call the module on it, or make one with bidirectional=False"
+            )
+        states = []
+        for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
+            below = x
+            after, x = layer.step(before, drop(fold_key(key, index), below, self.dropout) if index > 0 else below)
+            if self.residual and index > 0:
+                x = x + below
+            states.append(after)
+        return tuple(states), x
+
     def check_state(self, name: str, state: Any, batch_shape: tuple[int, ...]) -> None:
         """Raises unless `state` is None or a tuple of states, one a layer."""
         if state is not None:
@@ -173,16 +200,9 @@ class Stack(nnx.Module):
         states = [result.state]
         for index, layer in enumerate(self.layers[1:], start=1):
             below = result
-            xs = below.outputs
-            if key is not None and self.dropout > 0:
-                xs = _drop(jax.random.fold_in(key, index), xs, self.dropout)
+            xs = drop(fold_key(key, index), below.outputs, self.dropout)
             result = layer.run(sequences._replace(xs=xs), starts[index], restarts[index])
             states.append(result.state)
             if self.residual:
                 result = result._replace(outputs=result.outputs + below.outputs, last=result.last + below.last)
         return result._replace(state=tuple(states))
-
-
-def _drop(key: Key[Array, ""], values: jax.Array, rate: float) -> jax.Array:
-    kept = jax.random.bernoulli(key, 1 - rate, values.shape)
-    return jnp.where(kept, values / (1 - rate), 0)

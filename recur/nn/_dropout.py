@@ -1,0 +1,27 @@
+"""Dropout whose key comes in with the call; no key, no dropout."""
+
+import jax
+import jax.numpy as jnp
+
+from recur._checks import check_key
+from recur._types import Array, Float, Key
+
+
+def drop(key: Key[Array, ""] | None, values: Float[Array, "*A"], rate: float) -> Float[Array, "*A"]:
+    """Sets entries to zero with probability `rate` and divides the others by ``1 - rate``; nothing without a key."""
+    if key is None or rate == 0:
+        return values
+    kept = jax.random.bernoulli(key, 1 - rate, values.shape)
+    return jnp.where(kept, values / (1 - rate), 0)
+
+
+def fold_key(key: Key[Array, ""] | None, place: int) -> Key[Array, ""] | None:
+    """Returns the key of one place in a model that drops; None without a key.
+
+    Raises:
+        TypeError: Something that is no key.
+    """
+    if key is None:
+        return None
+    check_key("key", key)
+    return jax.random.fold_in(key, place)
