@@ -3,6 +3,11 @@
 from recur.tasks._adding import adding
 from recur.tasks._adding import adding_floor
 from recur.tasks._arrays import read_arrays
+from recur.tasks._baselines import bigram_perplexity
+from recur.tasks._baselines import majority_accuracy
+from recur.tasks._baselines import majority_tag_accuracy
+from recur.tasks._baselines import naive_forecast
+from recur.tasks._baselines import unigram_perplexity
 from recur.tasks._batches import Batches
 from recur.tasks._conllu import UPOS
 from recur.tasks._conllu import Sentence
@@ -21,6 +26,10 @@ from recur.tasks._labelled import Labelled
 from recur.tasks._labelled import read_labelled
 from recur.tasks._lines import Lines
 from recur.tasks._lines import read_lines
+from recur.tasks._metrics import bleu
+from recur.tasks._metrics import exact_match
+from recur.tasks._metrics import perplexity
+from recur.tasks._metrics import token_accuracy
 from recur.tasks._multiplication import multiplication
 from recur.tasks._multiplication import multiplication_floor
 from recur.tasks._numbers import number_pairs
@@ -28,6 +37,8 @@ from recur.tasks._numbers import number_words
 from recur.tasks._padded import batches
 from recur.tasks._pairs import Pairs
 from recur.tasks._pairs import read_pairs
+from recur.tasks._parity import parity
+from recur.tasks._parity import parity_floor
 from recur.tasks._ramp import ramp
 from recur.tasks._ramp import ramp_floor
 from recur.tasks._recall import delayed_recall
@@ -36,7 +47,12 @@ from recur.tasks._sample_sentiment import sample_sentiment
 from recur.tasks._sample_tagging import sample_tagging
 from recur.tasks._sample_translation import sample_paragraph
 from recur.tasks._sample_translation import sample_translation
+from recur.tasks._seasonal import seasonal_series
+from recur.tasks._seasonal import seasonal_series_floor
+from recur.tasks._seasonal import sliding_windows
 from recur.tasks._series import read_series
+from recur.tasks._sine import sine_with_gap
+from recur.tasks._sine import sine_with_gap_floor
 from recur.tasks._split import hold_out
 from recur.tasks._streams import encode_file
 from recur.tasks._streams import stream_batches
@@ -72,6 +88,8 @@ __all__ = [
     "adding",
     "adding_floor",
     "batches",
+    "bigram_perplexity",
+    "bleu",
     "characters",
     "copy_memory",
     "copy_memory_floor",
@@ -79,13 +97,20 @@ __all__ = [
     "delayed_recall_floor",
     "digit_videos",
     "encode_file",
+    "exact_match",
     "hold_out",
     "join_text",
     "load_digits",
+    "majority_accuracy",
+    "majority_tag_accuracy",
     "multiplication",
     "multiplication_floor",
+    "naive_forecast",
     "number_pairs",
     "number_words",
+    "parity",
+    "parity_floor",
+    "perplexity",
     "pixel_sequences",
     "ramp",
     "ramp_floor",
@@ -100,12 +125,19 @@ __all__ = [
     "sample_sentiment",
     "sample_tagging",
     "sample_translation",
+    "seasonal_series",
+    "seasonal_series_floor",
     "selective_copy",
     "selective_copy_floor",
+    "sine_with_gap",
+    "sine_with_gap_floor",
+    "sliding_windows",
     "split_text",
     "standard_library_source",
     "stream_batches",
     "temporal_order",
     "temporal_order_floor",
     "text_chunks",
+    "token_accuracy",
+    "unigram_perplexity",
 ]

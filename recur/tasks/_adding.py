@@ -10,7 +10,7 @@ from recur._types import Array, Float, Key
 from recur.tasks._marks import any_pair, read, windows
 
 Marks = Literal["halves", "any", "hs97"]
-SHORTEST = {"halves": 2, "any": 2, "hs97": 6}
+SHORTEST = {"halves": 2, "any": 2, "hs97": 8}
 
 
 def adding(
@@ -22,16 +22,17 @@ def adding(
 
     The literature draws p and q in two ways, and they are not equally hard: with one mark a half, the last numbers
     never decide alone. ``hs97`` is the original task, with values and target of its own: v_t ~ U[-1, 1),
-    y = 1/2 + (v_p + v_q) / 4.
+    y = 1/2 + (v_p + v_q) / 4, and with the marker -1 at the first and the last step.
 
     It can be jitted with `count`, `length` and `marks` static, and put under vmap over keys.
 
     Args:
         key: PRNG key; the same key draws the same sequences.
         count: Sequences N.
-        length: Steps T, at least 2; at least 6 for ``hs97``.
+        length: Steps T, at least 2; at least 8 for ``hs97``.
         marks: ``"halves"``: p uniform in the first half, q in the second (uRNN, coRNN, LEM); ``"any"``: uniform over
             all pairs of steps (TCN); ``"hs97"``: both among the first ``T // 2 - 1`` steps, p among the first 10.
+            There the very first, whose marker is -1, is left out.
         dtype: Floating dtype of both results.
 
     Returns:
@@ -41,8 +42,8 @@ def adding(
         TypeError: `key` is no key, or a number is not whole.
         ValueError: `count` below 1, a `length` that is too short, or unknown `marks`.
 
-    Departs from Hochreiter and Schmidhuber (1997) with ``hs97``: all sequences are of one length, markers are 1 and 0
-    (there -1 in the first and last step too), and a mark in the first step counts.
+    Departs from Hochreiter and Schmidhuber (1997) with ``hs97``: all sequences are of one length, and the first step
+    is never drawn (there it may be, and then counts as 0).
 
     Reference:
         Hochreiter and Schmidhuber (1997), https://doi.org/10.1162/neco.1997.9.8.1735, section 5.4; one mark a half:
@@ -68,11 +69,13 @@ def adding(
     elif marks == "any":
         places = any_pair(for_marks, count, length, length)
     else:
-        most = length // 2 - 1
-        places = any_pair(for_marks, count, min(10, most), most)
+        free = length // 2 - 2
+        places = 1 + any_pair(for_marks, count, min(9, free), free)
     x, marked = read(values, places)
     total = marked.sum(axis=1, keepdims=True)
-    return x, 0.5 + total / 4 if marks == "hs97" else total
+    if marks != "hs97":
+        return x, total
+    return x.at[:, jnp.array([0, length - 1]), 1].set(-1), 0.5 + total / 4
 
 
 def adding_floor(marks: Marks = "halves") -> float:

@@ -1,4 +1,4 @@
-"""Tasks of memory against their definitions: 100,000 draws in all, chance levels against the draws."""
+"""Tasks of memory against their definitions, chance levels against 100,000 draws."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,12 @@ import pytest
 
 from recur import tasks
 
+DRAWS = 100_000
+
 
 def drawn(task, seed, count, *sizes, **options):
-    arrays = task(jax.random.key(seed), count, *sizes, **options)
+    # One program: operation by operation there would be many to compile.
+    arrays = jax.jit(lambda key: task(key, count, *sizes, **options))(jax.random.key(seed))
     return [np.asarray(array, np.float64) for array in arrays]
 
 
@@ -31,21 +34,25 @@ def assert_floor_of_squares(floor, targets, guess):
     [
         ("halves", 7, [(p, q) for p in range(3) for q in range(3, 7)]),
         ("any", 5, [(p, q) for p in range(5) for q in range(p + 1, 5)]),
-        ("hs97", 12, [(p, q) for p in range(5) for q in range(p + 1, 5)]),
+        ("hs97", 12, [(p, q) for p in range(1, 5) for q in range(p + 1, 5)]),
     ],
 )
 def test_adding(marks, length, pairs):
-    x, y = drawn(tasks.adding, 1, 20_000, length, marks=marks)
-    values = x[..., 0]
-    places = [tuple(np.flatnonzero(row)) for row in x[..., 1]]
-    counts = np.array([places.count(pair) for pair in pairs])
-    assert counts.sum() == len(places)  # no other pair
-    assert set(np.unique(x[..., 1])) == {0.0, 1.0}
-    assert_uniform(counts, {12: 31.3, 10: 27.9}[len(pairs)])
+    x, y = drawn(tasks.adding, 1, DRAWS, length, marks=marks)
+    values, markers = x[..., 0], x[..., 1]
+    if marks == "hs97":
+        np.testing.assert_array_equal(markers[:, [0, -1]], -1)
+        markers[:, [0, -1]] = 0
+    assert set(np.unique(markers)) == {0.0, 1.0}
+    np.testing.assert_array_equal(markers.sum(axis=1), 2)
+    places = np.nonzero(markers)[1].reshape(-1, 2)
+    found, counts = np.unique(places, axis=0, return_counts=True)
+    assert [tuple(pair) for pair in found] == pairs
+    assert_uniform(counts, {12: 31.3, 10: 27.9, 6: 20.5}[len(pairs)])
     low = -1 if marks == "hs97" else 0
     assert low <= values.min() < low + 0.001
     assert 0.999 < values.max() < 1
-    total = (values * x[..., 1]).sum(axis=1)
+    total = (values * markers).sum(axis=1)
     np.testing.assert_allclose(y[:, 0], 0.5 + total / 4 if marks == "hs97" else total, atol=1e-6)
     assert tasks.adding_floor(marks) == pytest.approx(1 / 24 if marks == "hs97" else 1 / 6, rel=1e-12)
     assert_floor_of_squares(tasks.adding_floor(marks), y, 0.5 if marks == "hs97" else 1.0)
@@ -53,27 +60,34 @@ def test_adding(marks, length, pairs):
 
 def test_adding_of_1997_begins_early():
     x, _ = drawn(tasks.adding, 2, 2_000, 60, marks="hs97")
-    places = np.array([np.flatnonzero(row) for row in x[..., 1]])
-    assert places[:, 0].max() == 9
+    places = np.nonzero(x[..., 1] == 1)[1].reshape(-1, 2)
+    assert (places[:, 0].min(), places[:, 0].max()) == (1, 9)
     assert places[:, 1].max() == 28  # the last of 60 // 2 - 1
+    # Every step of 10 to 28 is as likely to hold the second mark.
+    assert_uniform(np.bincount(places[:, 1], minlength=29)[10:], 42.3)
 
 
 @pytest.mark.parametrize("lag", [0, 4, 6])
 def test_delayed_recall(lag):
-    x, y = drawn(tasks.delayed_recall, 3, 5_000, 7, lag)
-    np.testing.assert_array_equal(x[..., 1], np.broadcast_to(np.arange(7) == 6 - lag, (5_000, 7)))
+    x, y = drawn(tasks.delayed_recall, 3, DRAWS, 7, lag)
+    np.testing.assert_array_equal(x[..., 1], np.broadcast_to(np.arange(7) == 6 - lag, (DRAWS, 7)))
     np.testing.assert_array_equal(y[:, 0], x[:, 6 - lag, 0])
     assert tasks.delayed_recall_floor() == pytest.approx(1 / 12, rel=1e-12)
     assert_floor_of_squares(tasks.delayed_recall_floor(), y, 0.5)
 
 
-def test_copy_memory():
-    x, y = drawn(tasks.copy_memory, 4, 3_000, 6, items=4, symbols=3)
-    assert x.shape == (3_000, 14, 5)
+@pytest.fixture(scope="module")
+def copies():
+    return drawn(tasks.copy_memory, 4, DRAWS, 6, items=4, symbols=3)
+
+
+def test_copy_memory(copies):
+    x, y = copies
+    assert x.shape == (DRAWS, 14, 5)
     np.testing.assert_array_equal(x.sum(axis=-1), 1)
     symbols = x.argmax(axis=-1)
     assert_uniform(np.bincount(symbols[:, :4].ravel()), 13.8)
-    np.testing.assert_array_equal(symbols[:, 4:], [[3] * 5 + [4] + [3] * 4] * 3_000)
+    np.testing.assert_array_equal(symbols[:, 4:], [[3] * 5 + [4] + [3] * 4] * DRAWS)
     np.testing.assert_array_equal(y[:, :10], 3)
     np.testing.assert_array_equal(y[:, 10:], symbols[:, :4])
 
@@ -85,16 +99,16 @@ def test_copy_floor_is_the_printed_one(delay, printed):
     assert tasks.copy_memory_floor(delay) == pytest.approx(printed, abs=5e-7)
 
 
-def test_copy_floor_is_the_loss_of_blanks_and_guesses():
-    _, y = drawn(tasks.copy_memory, 5, 100, 6, items=4, symbols=3)
+def test_copy_floor_is_the_loss_of_blanks_and_guesses(copies):
+    y = copies[1]
     guess = np.zeros((14, 4))
     guess[:10, 3], guess[10:, :3] = 1.0, 1 / 3
-    losses = -np.log(np.take_along_axis(guess[None].repeat(100, 0), y[..., None].astype(int), axis=-1))
+    losses = -np.log(guess[np.arange(14), y.astype(int)])
     assert losses.mean() == pytest.approx(tasks.copy_memory_floor(6, items=4, symbols=3), rel=1e-12)
 
 
 def test_selective_copy():
-    x, y = drawn(tasks.selective_copy, 6, 6_000, 8, items=2, symbols=3)
+    x, y = drawn(tasks.selective_copy, 6, DRAWS, 8, items=2, symbols=3)
     symbols = x.argmax(axis=-1)
     np.testing.assert_array_equal(symbols[:, 6:], 4)
     is_symbol = symbols[:, :6] < 3
@@ -122,12 +136,13 @@ def test_selective_copy():
     ],
 )
 def test_temporal_order(relevant, length, windows):
-    x, y = drawn(tasks.temporal_order, 7, 2_000, length, relevant=relevant)
+    # All draws where sequences are short: the chance level depends on the order alone.
+    x, y = drawn(tasks.temporal_order, 7, DRAWS if length < 10 else 2_000, length, relevant=relevant)
     symbols = np.array(list("abcdXYEB"))[x.argmax(axis=-1)]
     np.testing.assert_array_equal(x.sum(axis=-1), 1)
     assert set(symbols[:, 0]) == {"E"}
     assert set(symbols[:, -1]) == {"B"}
-    assert set(symbols[:, 1:-1].ravel()) <= set("abcdXY")
+    assert set(np.unique(symbols[:, 1:-1])) <= set("abcdXY")
     is_relevant = np.isin(symbols, ["X", "Y"])
     np.testing.assert_array_equal(is_relevant.sum(axis=1), relevant)
     places = np.nonzero(is_relevant)[1].reshape(-1, relevant)
@@ -135,13 +150,53 @@ def test_temporal_order(relevant, length, windows):
         counts = np.bincount(column)[first:]
         assert counts.size == last - first + 1
         assert_uniform(counts, {1: 1, 3: 13.8, 11: 29.6}[counts.size])
-    order = ["".join(row) for row in symbols[is_relevant].reshape(-1, relevant)]
-    assert [int(word.replace("X", "0").replace("Y", "1"), 2) for word in order] == y.tolist()
+    order = symbols[is_relevant].reshape(-1, relevant) == "Y"
+    np.testing.assert_array_equal(order @ 2 ** np.arange(relevant)[::-1], y)
     counts = np.bincount(y.astype(int))
     assert counts.size == 2**relevant
     assert_uniform(counts, {4: 16.3, 8: 24.3}[counts.size])
     # All classes equally often: the entropy is the floor.
     assert tasks.temporal_order_floor(relevant=relevant) == pytest.approx(np.log(counts.size), rel=1e-12)
+
+
+def test_parity():
+    x, y = drawn(tasks.parity, 8, DRAWS, 5)
+    assert set(np.unique(x)) == {0.0, 1.0}
+    assert_uniform(np.unique(x[..., 0] @ 2 ** np.arange(5), return_counts=True)[1], 61.1)  # 32 patterns
+    np.testing.assert_array_equal(y, np.logical_xor.reduce(x[..., 0] == 1, axis=1))
+    # Whatever else is known: with one bit missing, both classes are as likely, and no guess is better than -ln 1/2.
+    assert_uniform(np.unique(x[:, 1:, 0] @ [1, 2, 4, 8] + 16 * y, return_counts=True)[1], 61.1)
+    assert tasks.parity_floor() == pytest.approx(np.log(2), rel=1e-12)
+
+
+def test_parity_at_every_step():
+    x, y = drawn(tasks.parity, 8, 50, 40, every_step=True)
+    np.testing.assert_array_equal(y, np.logical_xor.accumulate(x[..., 0] == 1, axis=1))
+
+
+def test_sine_with_gap():
+    x, y = drawn(tasks.sine_with_gap, 9, DRAWS, 12, 4, periods_steps=(4, 9))
+    np.testing.assert_array_equal(x[..., 1], np.broadcast_to(np.arange(12) < 8, (DRAWS, 12)))
+    np.testing.assert_array_equal(x[:, 8:, 0], 0)
+    assert tasks.sine_with_gap_floor() == 0.5
+    assert_floor_of_squares(0.5, y, 0.0)
+    # A sine obeys s_{t+1} = 2 cos(w) s_t - s_{t-1}: w from what is seen, then on through the gap.
+    wave = x[:, :8, 0]
+    middle, sides = wave[:, 1:-1], wave[:, 2:] + wave[:, :-2]
+    cosine = (middle * sides).sum(axis=1) / (2 * (middle**2).sum(axis=1))
+    turns = np.arccos(cosine) / (2 * np.pi)
+    assert_uniform(np.histogram(turns, 20, range=(1 / 9, 1 / 4))[0], 43.8)
+    before, last = wave[:, -2], wave[:, -1]
+    for _ in range(4):
+        before, last = last, 2 * cosine * last - before
+    np.testing.assert_allclose(last, y[:, 0], atol=1e-4)
+
+
+def test_a_long_sine_stays_exact():
+    x, _ = drawn(tasks.sine_with_gap, 9, 2, 200_000, 1)
+    wave = x[:, :-1, 0]
+    cosine = [np.linalg.lstsq(w[1:-1, None], w[2:] + w[:-2], rcond=None)[0] / 2 for w in wave[:, :5000]]
+    np.testing.assert_allclose(wave[:, 2:] + wave[:, :-2], 2 * np.array(cosine) * wave[:, 1:-1], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +207,8 @@ def test_temporal_order(relevant, length, windows):
         (tasks.copy_memory, (3,), (23, 10), (23,)),
         (tasks.selective_copy, (40,), (40, 16), (16,)),
         (tasks.temporal_order, (9,), (9, 8), ()),
+        (tasks.parity, (9,), (9, 1), ()),
+        (tasks.sine_with_gap, (9, 3), (9, 2), (1,)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -166,7 +223,7 @@ def test_tasks_can_be_traced_over_keys(task, sizes, x_shape, y_shape):
     ("call", "error", "message"),
     [
         (lambda key: tasks.adding(key, 1, 1), ValueError, "length: expected at least 2 steps with marks='halves'"),
-        (lambda key: tasks.adding(key, 1, 5, marks="hs97"), ValueError, "length: expected at least 6 steps"),
+        (lambda key: tasks.adding(key, 1, 7, marks="hs97"), ValueError, "length: expected at least 8 steps"),
         (lambda key: tasks.adding(key, 1, 5, marks="half"), ValueError, "marks: expected one of .* got 'half'"),
         (lambda key: tasks.adding_floor("half"), ValueError, "marks: expected one of"),
         (lambda key: tasks.delayed_recall(key, 1, 5, 5), ValueError, "lag: expected 0 <= lag < length = 5, got 5"),
@@ -177,6 +234,9 @@ def test_tasks_can_be_traced_over_keys(task, sizes, x_shape, y_shape):
         (lambda key: tasks.temporal_order(key, 1, 9, relevant=4), ValueError, "relevant: expected 2 .* or 3"),
         (lambda key: tasks.temporal_order(key, 1, 3), ValueError, "length: expected at least 4 steps, got 3"),
         (lambda key: tasks.temporal_order_floor(relevant=1), ValueError, "relevant: expected 2 .* or 3"),
+        (lambda key: tasks.parity(key, 1, 0), ValueError, "length: expected a whole number >= 1, got 0"),
+        (lambda key: tasks.sine_with_gap(key, 1, 5, 4), ValueError, "gap: expected 1 to length - 2 = 3 steps, got 4"),
+        (lambda key: tasks.sine_with_gap(key, 1, 5, 1, periods_steps=(9, 3)), ValueError, "expected 2 <= shortest <"),
         (lambda key: tasks.adding(0, 1, 5), TypeError, "key: expected a PRNG key"),
     ],
 )

@@ -1,0 +1,84 @@
+"""Figures of merit that belong to data, on the host."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Returns the share of tokens that are right, of those where `mask` is True; by default of all.
+
+    Raises:
+        ValueError: Unequal shapes, or nothing to count.
+
+    Example:
+        >>> token_accuracy(np.array([[1, 2, 3]]), np.array([[1, 2, 4]]), np.array([[True, False, True]]))
+        0.5
+    """
+    predictions, targets = np.asarray(predictions), np.asarray(targets)
+    mask = np.ones(targets.shape, bool) if mask is None else np.asarray(mask, bool)
+    if not predictions.shape == targets.shape == mask.shape:
+        raise ValueError(
+            f"predictions: expected the shape of targets and mask, got {predictions.shape}, {targets.shape} and "
+            f"{mask.shape}; take the greatest logit first"
+        )
+    if not mask.any():
+        raise ValueError("mask: expected a token that counts, got none; give data with content")
+    return float((predictions == targets)[mask].mean())
+
+
+def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> float:
+    """Returns the share of predictions, strings or lists, that are wholly right.
+
+    Raises:
+        ValueError: Unequal numbers, or none.
+
+    Example:
+        >>> exact_match(["three", "sevn"], ["three", "seven"])
+        0.5
+    """
+    _check_aligned(predictions, references)
+    return float(np.mean([given == wanted for given, wanted in zip(predictions, references, strict=True)]))
+
+
+def bleu(predictions: Sequence[str], references: Sequence[str], *, lower: bool = True) -> float:
+    """Returns the BLEU score of a corpus, 0 to 100, by sacrebleu with its own tokenization (13a).
+
+    Args:
+        predictions: Sentences as text, not tokenized.
+        references: The right ones.
+        lower: Whether to ignore case.
+
+    Raises:
+        ImportError: Without sacrebleu.
+        ValueError: Unequal numbers, or none.
+
+    Reference:
+        Post (2018), https://aclanthology.org/W18-6319.
+    """
+    _check_aligned(predictions, references)
+    try:
+        import sacrebleu
+    except ImportError:
+        raise ImportError("bleu: expected sacrebleu, got none; pip install 'recur[data]'") from None
+    # force: it need not warn that a text looks tokenized.
+    return sacrebleu.corpus_bleu(list(predictions), [list(references)], lowercase=lower, force=True).score
+
+
+def perplexity(nats: float) -> float:
+    """Returns e to the mean cross-entropy in nats a token; infinity where that is too large for a float.
+
+    Example:
+        >>> round(perplexity(math.log(8)), 6)
+        8.0
+    """
+    return math.exp(nats) if nats < 709 else math.inf
+
+
+def _check_aligned(predictions: Sequence[Any], references: Sequence[Any]) -> None:
+    if len(predictions) != len(references) or not len(references):
+        raise ValueError(
+            f"predictions: expected one for each reference, got {len(predictions)} for {len(references)}; align them"
+        )
