@@ -74,7 +74,7 @@ class RunConfig(CellConfig):
     batch_size: int = option(32, "Sequences of a batch.", least=1)
     clip_norm: float = option(1.0, "Greatest norm of the gradient; 0 leaves it as it is.", least=0.0)
     probe_every: int = option(0, "Steps between looks at lag curves, gates and parameters; 0 for none.", least=0)
-    checkpoint_every: int = option(10, "Epochs between checkpoints.", least=1)
+    checkpoint_every_s: float = option(60.0, "Seconds between checkpoints.", least=0.0)
     data: str = option("", "File to train on, in place of drawn data: .npz with x [N, T, X] and y [N, 1].")
     eval_data: str = option("", "Such a file to evaluate on at the end, also for a run that is already finished.")
 

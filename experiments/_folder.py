@@ -14,7 +14,7 @@ from experiments._config import CellConfig
 from recur import report
 
 # May change when a run is continued: where it is, what is done at its end, and how long it goes on.
-FREE = ("workdir", "eval_data", "resume", "checkpoint_every", "epochs", "probe_every")
+FREE = ("workdir", "eval_data", "resume", "checkpoint_every_s", "epochs", "probe_every")
 
 
 def open_folder(name: str, config: CellConfig) -> Path:

@@ -10,9 +10,11 @@ from experiments._config import CellConfig, RunConfig
 from recur import report, train
 
 
-def row(record: train.Record) -> dict[str, Any]:
+def row(record: train.Record, steps_per_epoch: int) -> dict[str, Any]:
     """Returns a record as one row: epoch, step, wall_s, and every metric as a list over seeds."""
-    return {"epoch": record.epoch, "step": record.step, "wall_s": round(record.wall_s, 3), **record.metrics}
+    epoch = record.step / steps_per_epoch
+    epoch = int(epoch) if epoch.is_integer() else epoch
+    return {"epoch": epoch, "step": record.step, "wall_s": round(record.wall_s, 3), **record.metrics}
 
 
 def tidy(rows: Sequence[Mapping[str, Any]], config: CellConfig) -> list[dict[str, Any]]:

@@ -44,6 +44,16 @@ def keep_memory() -> None:
     libc.mallopt(trim_from, 2**31 - 1)
 
 
+def split_cpu(devices: int) -> None:
+    """Makes so many JAX devices of a CPU, before JAX is first used; on a GPU or TPU it has no effect.
+
+    One-device programs keep all cores: the devices share one pool of threads.
+    """
+    # Whoever sets XLA's own flag for it has chosen already.
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", devices)
+
+
 def facts() -> dict[str, Any]:
     """Returns versions and device, for the record of a run."""
     device = jax.devices()[0]

@@ -1,6 +1,7 @@
 """How a script starts and ends: flags, exit codes, Ctrl-C. Shared by experiments and benchmarks."""
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -25,6 +26,14 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     """
     _machine.keep_memory()
     flags.DEFINE_bool("traceback", False, "Show the whole traceback of a wrong value.", module_name=sys.argv[0])
+    if "host_devices" not in flags.FLAGS:
+        flags.DEFINE_integer(
+            "host_devices",
+            os.cpu_count() or 1,
+            "Devices that a CPU is split into, for seeds or parts of a batch; 1 leaves it whole.",
+            lower_bound=1,
+            module_name=sys.argv[0],
+        )
 
     def guarded(argv: Sequence[str]) -> None:
         logging.set_verbosity(
@@ -33,6 +42,7 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
         try:
             if len(argv) > 1:
                 raise ValueError(f"{argv[1]!r}: expected flags only, as --name=value")
+            _machine.split_cpu(flags.FLAGS.host_devices)
             main(argv)
         except KeyboardInterrupt as error:
             _end(INTERRUPTED, str(error) or "interrupted")

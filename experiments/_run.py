@@ -32,7 +32,6 @@ class Problem(NamedTuple):
         measure: Numbers of the trained parameters, ``params [S, ...] -> {name: [S]}``.
         floors: Dashed lines of the picture, by label.
         loss_name: What the loss is, for the picture.
-        epochs_per_call: As in `recur.train.fit`.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
@@ -43,7 +42,10 @@ class Problem(NamedTuple):
     measure: Callable[[PyTree], Mapping[str, Float[Array, "S"]]]
     floors: Mapping[str, float]
     loss_name: str = "mean squared error"
-    epochs_per_call: int = 1
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Returns the number of batches in an epoch."""
+        return jax.tree.leaves(self.data)[0].shape[1] // batch_size
 
 
 def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> dict[str, Any]:
@@ -91,13 +93,9 @@ def _run_cell(name: str, config: RunConfig, problem: Problem) -> dict[str, Any]:
     state = _start(seed_keys(config), init=problem.init, optimizer=optimizer)
     _announce(config, state.params)
     with train.Checkpoints(workdir / "checkpoints") as checkpoints:
-        history: list[train.Record] = []
-        if checkpoints.latest() is not None:
-            state, history = checkpoints.restore(state)
-        fitted = train.Fit(state, history, len(history) >= config.epochs)
-        if not fitted.finished:
-            fitted = _train(workdir, name, config, problem, optimizer, fitted, checkpoints)
-    rows = [_history.row(record) for record in fitted.history]
+        fitted = _train(workdir, name, config, problem, optimizer, state, checkpoints)
+    per_epoch = problem.steps_per_epoch(config.batch_size)
+    rows = [_history.row(record, per_epoch) for record in fitted.history]
     report.write_jsonl(workdir / "history.jsonl", rows)
     report.write_csv(workdir / "history.csv", _history.tidy(rows, config))
     curves = {"training": _history.curve(rows, "train_loss"), "validation": _history.curve(rows, "val_loss")}
@@ -111,9 +109,10 @@ def _run_cell(name: str, config: RunConfig, problem: Problem) -> dict[str, Any]:
     )
     if not fitted.finished:
         raise KeyboardInterrupt(
-            f"stopped after epoch {len(rows)} of {config.epochs}; the same command goes on from there"
+            f"stopped after step {int(fitted.state.step[0])} of {per_epoch * config.epochs}; the same command goes on "
+            "from there"
         )
-    metrics = _metrics(fitted, problem)
+    metrics = _metrics(fitted, problem, per_epoch)
     summary = _folder.write_summary(workdir, name, config, metrics, fitted.history[-1].wall_s)
     print(_folder.as_text(f"{name}, {config.cell}", summary["metrics"]), flush=True)
     return summary
@@ -143,17 +142,25 @@ def _train(
     config: RunConfig,
     problem: Problem,
     optimizer: optax.GradientTransformation,
-    so_far: train.Fit,
+    state: train.TrainState,
     checkpoints: train.Checkpoints,
 ) -> train.Fit:
-    history_file = workdir / "history.jsonl"
-    # Epochs after the checkpoint are trained again, so their rows go.
-    report.write_jsonl(history_file, [_history.row(record) for record in so_far.history])
-    probing = _probing(workdir, config, problem, so_far) if config.probe_every else {}
-    notice = "stopping after this epoch (Ctrl-C again: at once, back to the last checkpoint)"
-    with _progress(config, so_far.history) as show, stop_on_interrupt(notice) as stop:
+    history_file, per_epoch = workdir / "history.jsonl", problem.steps_per_epoch(config.batch_size)
+    history = [] if checkpoints.latest() is None else checkpoints.progress().history
+    # What came after the checkpoint is trained again, so its rows go.
+    report.write_jsonl(history_file, [_history.row(record, per_epoch) for record in history])
+    probing = _probing(workdir, config, problem, state, checkpoints.latest()) if config.probe_every else {}
+    notice = "stopping (Ctrl-C again: at once, back to the last checkpoint)"
+    with _progress(config, history) as show, stop_on_interrupt(notice) as stop:
+        hooks = train.Hooks(
+            checkpoints=checkpoints,
+            checkpoint_every_s=config.checkpoint_every_s,
+            on_record=[lambda record: report.append_jsonl(history_file, _history.row(record, per_epoch)), show],
+            stop=stop,
+            **probing,
+        )
         fitted = train.fit(
-            so_far.state,
+            state,
             problem.loss,
             optimizer,
             problem.data,
@@ -162,13 +169,8 @@ def _train(
             epochs=config.epochs,
             batch_size=config.batch_size,
             clip_norm=config.clip_norm or None,
-            history=so_far.history,
-            checkpoints=checkpoints,
-            checkpoint_every=config.checkpoint_every,
-            epochs_per_call=problem.epochs_per_call,
-            on_record=[lambda record: report.append_jsonl(history_file, _history.row(record)), show],
-            stop=stop,
-            **probing,
+            mesh=train.make_mesh(config.seeds, config.batch_size),
+            hooks=hooks,
         )
     if probing:
         rows, subtitle = report.read_jsonl(workdir / "probe.jsonl"), f"{config.cell}, {config.hidden_size} units"
@@ -176,11 +178,13 @@ def _train(
     return fitted
 
 
-def _probing(workdir: Path, config: RunConfig, problem: Problem, so_far: train.Fit) -> dict[str, Any]:
-    """Returns the arguments of `recur.train.fit` that look at the first validation sequences of the first seed."""
+def _probing(
+    workdir: Path, config: RunConfig, problem: Problem, state: train.TrainState, step: int | None
+) -> dict[str, Any]:
+    """Returns the hooks that look at the first validation sequences of the first seed, from a step on."""
     rows = workdir / "probe.jsonl"
-    report.write_jsonl(rows, _probe.kept(rows, so_far.history[-1].step if so_far.history else -1))
-    one = jax.tree.map(lambda leaf: leaf[0], so_far.state.params)
+    report.write_jsonl(rows, _probe.kept(rows, -1 if step is None else step))
+    one = jax.tree.map(lambda leaf: leaf[0], state.params)
     return {
         "probe": _probe.make(problem.as_cell, problem.validation[0][0], one),
         "probe_every": config.probe_every,
@@ -188,13 +192,13 @@ def _probing(workdir: Path, config: RunConfig, problem: Problem, so_far: train.F
     }
 
 
-def _metrics(fitted: train.Fit, problem: Problem) -> dict[str, np.ndarray]:
+def _metrics(fitted: train.Fit, problem: Problem, steps_per_epoch: int) -> dict[str, np.ndarray]:
     last = fitted.history[-1].metrics
     metrics = {
         "train_loss": last["train_loss"],
         "val_loss": last["val_loss"],
-        "best_val_loss": fitted.state.best.loss,
-        "best_epoch": fitted.state.best.epoch,
+        "best_val_loss": fitted.state.best.value,
+        "best_epoch": fitted.state.best.step / steps_per_epoch,
         **problem.measure(fitted.state.params),
     }
     return {key: np.asarray(value, np.float64) for key, value in metrics.items()}

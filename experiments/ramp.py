@@ -32,7 +32,6 @@ class Config(_config.RunConfig):
     epochs: int = _config.option(2000, "Passes over the training windows.", least=1)
     batch_size: int = _config.option(WINDOWS, "Windows of a batch.", least=1)
     learning_rate: float = _config.option(1e-2, "Step size of Adam.", least=0.0)
-    checkpoint_every: int = _config.option(500, "Epochs between checkpoints.", least=1)
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -61,7 +60,6 @@ def _pose(config: Config) -> _run.Problem:
             metrics["eval_loss"] = _regression.loss_of_seeds(params, held_out, loss=model.loss, data_axis=None)
         return metrics
 
-    # An epoch is one step of microseconds: a hundred of them in a call.
     floors = {"best constant guess": tasks.ramp_floor(WINDOWS)}
     return _run.Problem(
         model.init,
@@ -71,7 +69,6 @@ def _pose(config: Config) -> _run.Problem:
         model.as_cell,
         measure,
         floors,
-        epochs_per_call=100,
     )
 
 

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 TINY = {"hidden_size": 3, "length": 5, "sequences": 60, "batch_size": 8, "epochs": 2, "seeds": 2}
 
 
-CHANGED = ("hidden_size", "seeds", "epochs", "checkpoint_every", "workdir")
+CHANGED = ("hidden_size", "seeds", "epochs", "checkpoint_every_s", "workdir")
 
 
 def tiny(workdir, **options):
@@ -239,12 +239,12 @@ def test_help_ends_with_code_0():
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path):
-    config = ramp.Config(hidden_size=3, seeds=1, epochs=1_000_000, checkpoint_every=100, workdir=str(tmp_path))
+    config = ramp.Config(hidden_size=3, seeds=1, epochs=1_000_000, checkpoint_every_s=0.5, workdir=str(tmp_path))
     process = start(*(f"--{name}={getattr(config, name)}" for name in CHANGED))
     # The second line is printed when all is set up; training begins after it.
     process.stdout.readline()
     process.stdout.readline()
-    while not list(tmp_path.glob("checkpoints/*00/state")):
+    while not list(tmp_path.glob("checkpoints/*/state")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)

@@ -1,12 +1,15 @@
 """Training: pure steps, epochs as one compiled scan, evaluation, checkpoints. Knows no task and no cell."""
 
 from recur.train._checkpoints import Checkpoints
-from recur.train._epoch import evaluate
 from recur.train._epoch import make_epoch
-from recur.train._fit import Fit
-from recur.train._fit import NonFiniteError
+from recur.train._evaluate import evaluate
 from recur.train._fit import fit
+from recur.train._loop import Fit
+from recur.train._loop import Hooks
+from recur.train._loop import NonFiniteError
+from recur.train._mesh import make_mesh
 from recur.train._records import Probed
+from recur.train._records import Progress
 from recur.train._records import Record
 from recur.train._state import Best
 from recur.train._state import TrainState
@@ -18,14 +21,17 @@ __all__ = [
     "Best",
     "Checkpoints",
     "Fit",
+    "Hooks",
     "Loss",
     "NonFiniteError",
     "Probed",
+    "Progress",
     "Record",
     "TrainState",
     "evaluate",
     "fit",
     "init_state",
     "make_epoch",
+    "make_mesh",
     "make_step",
 ]

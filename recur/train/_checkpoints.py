@@ -1,7 +1,6 @@
 """Checkpoints of a run, through Orbax."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -12,19 +11,21 @@ import orbax.checkpoint as ocp
 
 from recur._checks import check_positive
 from recur._types import PyTree
-from recur.train._records import Record
+from recur.train._records import Progress
 from recur.train._state import TrainState
 
 
 class Checkpoints:
-    """A folder with the newest checkpoints of a run, one a subfolder named by its epoch.
+    """A folder with the newest checkpoints of a run, one a subfolder named by its step.
 
     Each is written in the background to a temporary name and renamed when complete, so that a killed process leaves
     none half-written. It holds ``state``, one raw array for each leaf of the `TrainState`, named by its path
     (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``), so the last and
-    the best parameters; and ``history``, the records so far, as JSON. Nothing in it can run code.
+    the best parameters; and ``progress``, history and position in the data (`Progress`), as JSON. Nothing in it can
+    run code.
 
-    Use it in a ``with`` block, or call `close`.
+    Handed to `fit` or `fit_batches`, it is where a run is saved, and where one goes on that is found there. Use it in a
+    ``with`` block, or call `close`.
 
     Args:
         folder: Where; made if it is missing.
@@ -41,47 +42,55 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(max_to_keep=check_positive("keep", keep)),
-            item_handlers={"state": ocp.StandardCheckpointHandler(), "history": ocp.JsonCheckpointHandler()},
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()},
         )
 
     def latest(self) -> int | None:
-        """Returns the epoch of the newest checkpoint, None if there is none."""
+        """Returns the step of the newest checkpoint, None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, epoch: int, state: TrainState, history: Sequence[Record]) -> None:
-        """Saves the state after `epoch` and returns before it is on the disk; a second call for it does nothing."""
-        if self.latest() == epoch:
+    def save(self, step: int, state: TrainState, progress: Progress) -> None:
+        """Saves the state after `step` and returns before it is on the disk; a second call for it does nothing."""
+        if self.latest() == step:
             return
         # Copies, because training goes on and gives the state's own memory to the next steps.
         arrays = {name: np.array(_raw(leaf), copy=True) for name, leaf in _named_leaves(state).items()}
-        history = [record.to_json() for record in history]
-        self._manager.save(
-            epoch, args=ocp.args.Composite(state=ocp.args.StandardSave(arrays), history=ocp.args.JsonSave(history))
-        )
+        items = {"state": ocp.args.StandardSave(arrays), "progress": ocp.args.JsonSave(progress.to_json())}
+        self._manager.save(step, args=ocp.args.Composite(**items))
 
-    def restore(self, like: TrainState, epoch: int | None = None) -> tuple[TrainState, list[Record]]:
-        """Returns state and history of a checkpoint.
+    def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, Progress]:
+        """Returns state and progress of a checkpoint.
 
         Args:
             like: A state of the same run, of which shapes, dtypes and structure are taken; a fresh one will do.
-            epoch: Which one; by default the newest.
+            step: Which one; by default the newest.
 
         Raises:
             ValueError: There is none, or it was made by another model or optimiser; the first leaf that differs is
                 named.
         """
-        epoch = self.latest() if epoch is None else epoch
-        if epoch not in self._manager.all_steps():
-            raise ValueError(f"{self.folder}: expected a checkpoint, found {self._manager.all_steps() or 'none'}")
+        step = self._existing(step)
         leaves = _named_leaves(like)
         wanted = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
-        _check_same(f"{self.folder}/{epoch}", dict(self._manager.item_metadata(epoch).state.items()), wanted)
-        stored = self._manager.restore(
-            epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted), history=ocp.args.JsonRestore())
-        )
+        _check_same(f"{self.folder}/{step}", dict(self._manager.item_metadata(step).state.items()), wanted)
+        stored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
         state = [_cooked(stored.state[name], leaf) for name, leaf in leaves.items()]
-        history = [Record.from_json(fields) for fields in stored.history]
-        return jax.tree.unflatten(jax.tree.structure(like), state), history
+        return jax.tree.unflatten(jax.tree.structure(like), state), self.progress(step)
+
+    def progress(self, step: int | None = None) -> Progress:
+        """Returns how far a run was at a checkpoint, by default the newest.
+
+        Raises:
+            ValueError: There is none.
+        """
+        stored = self._manager.restore(self._existing(step), args=ocp.args.Composite(progress=ocp.args.JsonRestore()))
+        return Progress.from_json(stored.progress)
+
+    def _existing(self, step: int | None) -> int:
+        step = self.latest() if step is None else step
+        if step not in self._manager.all_steps():
+            raise ValueError(f"{self.folder}: expected a checkpoint, found {self._manager.all_steps() or 'none'}")
+        return step
 
     def wait(self) -> None:
         """Returns when everything saved is on the disk, or raises what went wrong with it."""

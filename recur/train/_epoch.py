@@ -1,4 +1,4 @@
-"""An epoch over data on the device as one scan, and evaluation."""
+"""An epoch over data on the device: its order, its batches, and all of them as one scan."""
 
 from collections.abc import Callable
 
@@ -41,53 +41,25 @@ def make_epoch(
         number = state.step // steps_per_epoch(count, batch_size)
 
         def body(state: TrainState, rows: jax.Array) -> tuple[TrainState, Metrics]:
-            return step(state, jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data))
+            return step(state, take_rows(data, rows))
 
-        return jax.lax.scan(body, state, shuffled_batches(state.key, number, count, batch_size))
+        return jax.lax.scan(body, state, epoch_rows(state.key, number, count, batch_size))
 
     return epoch
 
 
-def evaluate(loss: Loss, params: PyTree, data: PyTree, *, batch_size: int = 512) -> Metrics:
-    """Returns loss and metrics over all data: the mean over samples, whatever the size of the last batch.
-
-    Args:
-        loss: As in `make_step`; it gets None as key, so that dropout is off.
-        params: Parameters.
-        data: Pytree of arrays ``[N, ...]``.
-        batch_size: Samples at a time, which bounds the memory; the result depends on it by rounding only.
-
-    Returns:
-        ``{"loss": scalar, name: scalar, ...}``.
-
-    Raises:
-        ValueError: `batch_size` is not positive, or there are no data.
-    """
-    batch_size = check_positive("batch_size", batch_size)
-    count = sample_count(data)
-
-    def means(batch: PyTree) -> Metrics:
-        value, metrics = loss(params, batch, None)
-        return {**metrics, "loss": value}
-
-    whole = count // batch_size * batch_size
-    total = None
-    if whole:
-        batches = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, batch_size, *leaf.shape[1:]), data)
-        total = jax.tree.map(lambda value: value.sum(0) * batch_size, jax.lax.map(means, batches))
-    if whole < count:
-        rest = jax.tree.map(lambda value: value * (count - whole), means(jax.tree.map(lambda a: a[whole:], data)))
-        total = rest if total is None else jax.tree.map(jnp.add, total, rest)
-    return jax.tree.map(lambda value: value / count, total)
-
-
-def shuffled_batches(
-    key: Key[Array, ""], epoch: Int[Array, ""], count: int, batch_size: int
+def epoch_rows(
+    key: Key[Array, ""], epoch: Int[Array, ""], count: int, batch_size: int, *, shuffle: bool = True
 ) -> Int[Array, "steps batch"]:
     """Returns the samples of every batch of an epoch, which is counted from 0; as many as make whole batches."""
     steps = steps_per_epoch(count, batch_size)
-    order = jax.random.permutation(shuffle_key(key, epoch), count)
+    order = jax.random.permutation(shuffle_key(key, epoch), count) if shuffle else jnp.arange(count)
     return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def take_rows(data: PyTree, rows: Int[Array, "batch"]) -> PyTree:
+    """Returns these samples of the data."""
+    return jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
 
 
 def sample_count(data: PyTree) -> int:

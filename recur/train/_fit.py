@@ -1,39 +1,24 @@
-"""The training loop: compiled epochs, records, checkpoints."""
+"""Training on data that stay on the device: all steps between two visits of the host are one compiled call."""
 
 import functools
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
 
 from recur._checks import check_positive
-from recur._types import PyTree
-from recur.train._checkpoints import Checkpoints
-from recur.train._epoch import sample_count, steps_per_epoch
-from recur.train._program import empty_log, run_probe, run_steps
-from recur.train._records import Probed, Record
+from recur._types import Array, Int, PyTree
+from recur.train import _loop
+from recur.train._epoch import epoch_rows, sample_count, steps_per_epoch, take_rows
+from recur.train._evaluate import evaluate
+from recur.train._mesh import batch_axis, check_mesh, map_seeds, place, split
+from recur.train._program import Log, Method, empty_log, log_step, record, seed_spec, slot_of, state_specs
 from recur.train._state import TrainState
 from recur.train._step import Loss
-
-
-class Fit(NamedTuple):
-    """What `fit` returns. `finished` is False when it was asked to stop before the last epoch.
-
-    `probed` is what the probe found in this call, not in those before it that `history` tells of.
-    """
-
-    state: TrainState
-    history: list[Record]
-    finished: bool
-    probed: Sequence[Probed] = ()
-
-
-class NonFiniteError(FloatingPointError):
-    """The loss or the gradient became infinite or not a number."""
 
 
 def fit(
@@ -42,54 +27,54 @@ def fit(
     optimizer: optax.GradientTransformation,
     data: PyTree,
     *,
-    epochs: int,
+    epochs: int | None = None,
+    steps: int | None = None,
     batch_size: int,
     validation: PyTree | None = None,
     data_axis: int | None = None,
-    seeds_at_once: int | None = None,
+    shuffle: bool = True,
+    eval_every: int | None = None,
+    monitor: str | None = None,
+    maximize: bool = False,
+    patience: int | None = None,
     clip_norm: float | None = 1.0,
-    history: Sequence[Record] = (),
-    checkpoints: Checkpoints | None = None,
-    checkpoint_every: int = 10,
-    epochs_per_call: int = 1,
-    on_record: Sequence[Callable[[Record], None]] = (),
-    probe: Callable[[PyTree], PyTree] | None = None,
-    probe_every: int | None = None,
-    on_probe: Sequence[Callable[[Probed], None]] = (),
-    stop: Callable[[], bool] = lambda: False,
-) -> Fit:
-    """Trains until `epochs` epochs are done, those in `history` included.
+    ema_decay: float | None = None,
+    seeds_at_once: int | None = None,
+    mesh: Mesh | None = None,
+    hooks: _loop.Hooks | None = None,
+) -> _loop.Fit:
+    """Trains until so many epochs or steps are done, those that the state has taken included.
 
-    Epochs are one compiled program (see `make_epoch`), evaluated on the device and compiled once; the host sees
-    metrics only. A state whose leaves have a leading axis S is S seeds, trained together in that program; each is,
-    to rounding, what it would be alone.
+    Epochs, each in an order of its own (see `make_epoch`), and evaluations are one compiled program; the host sees
+    metrics only. A state whose leaves have a leading axis S is S seeds, trained together in that program; each is, to
+    rounding, what it would be alone. With ``hooks.checkpoints`` a run that is found there goes on, and ends as if it
+    had never been stopped, bit for bit on the same machine with the same mesh.
 
     Args:
-        state: From `init_state`, or with `history` from `Checkpoints.restore`: the run then ends as if it had never
-            been stopped, bit for bit on the same machine.
+        state: From `init_state`.
         loss: As in `make_step`. Give the same object again to reuse the compiled program.
         optimizer: As in `make_step`; the same holds.
-        data: Pytree of arrays ``[N, ...]`` to train on.
-        epochs: Epochs in all.
+        data: Pytree of arrays ``[N, ...]`` to train on. Every device gets those of its seeds whole.
+        epochs: Passes over the data in all; this or `steps`.
+        steps: Steps in all.
         batch_size: Samples of a batch.
-        validation: Such a pytree to evaluate on after every epoch.
+        validation: Such a pytree to evaluate on.
         data_axis: None if seeds share the data; 0 if data and validation have an axis for them, ``[S, N, ...]``.
-        seeds_at_once: How many seeds go side by side, by `jax.vmap`; groups of so many go one after the other. By
-            default 1 on a CPU, where XLA multiplies batches of small matrices slowly, and all of them elsewhere.
+        shuffle: False takes the data as they stand. A loss with a carry needs that: rows ``[n B, (n + 1) B)`` then hold
+            window n of B streams; in `validation` too, where the carry begins with zeros.
+        eval_every: Steps between two evaluations, each of which makes a `Record`; by default those of an epoch. The
+            last step always makes one.
+        monitor: Metric of the records that says which parameters are best, by default ``val_loss``, or ``train_loss``
+            without validation.
+        maximize: Whether a higher value of it is better.
+        patience: Training ends when this many evaluations in a row improved no seed; None for never.
         clip_norm: As in `make_step`.
-        history: Records of the epochs already done.
-        checkpoints: Where to save, by default nowhere.
-        checkpoint_every: Epochs between saves; the last one is always saved, and so is the one before a stop.
-        epochs_per_call: Epochs of one compiled call. More than 1 saves time where an epoch takes milliseconds; records
-            then come in groups of so many.
-        on_record: Called with every `Record`, before a checkpoint that holds it is saved.
-        probe: Looks at the parameters of a seed on the way, ``probe(params) -> pytree of arrays``, compiled and mapped
-            over seeds; lag curves and gate statistics, say. It sees a copy and changes nothing: state and history are
-            the same, bit for bit, with it and without. Give the same object again to reuse the compiled program.
-        probe_every: Steps between two looks, in the middle of epochs too: at the steps that are multiples of it, 0
-            before the first among them.
-        on_probe: Called with every `Probed`.
-        stop: Asked after every call; when true, training ends there.
+        ema_decay: As in `make_step`; evaluations, and so the best parameters, are then those of the moving average.
+        seeds_at_once: How many seeds go side by side on a device, by `jax.vmap`; groups of so many go one after the
+            other. By default 1 on a CPU, where XLA multiplies batches of small matrices slowly, and all of them
+            elsewhere.
+        mesh: Devices, from `make_mesh`; by default one. Its batch axis must divide `batch_size`.
+        hooks: Checkpoints, callbacks, a probe.
 
     Returns:
         `Fit`.
@@ -97,108 +82,179 @@ def fit(
     Raises:
         NonFiniteError: Loss or gradient is infinite or not a number; names the first step and seed. Checkpoints
             saved before stay.
-        ValueError: An argument that does not fit the others.
+        ValueError: An argument that does not fit the others, or a checkpoint of another run.
         TypeError: A number that is not whole.
     """
-    if seeds_at_once is None:
-        seeds_at_once = 1 if jax.default_backend() == "cpu" else max(state.step.size, 1)
-    counts = {
-        "epochs": epochs,
-        "checkpoint_every": checkpoint_every,
-        "epochs_per_call": epochs_per_call,
-        "seeds_at_once": seeds_at_once,
-    }
-    for name, count in counts.items():
-        check_positive(name, count)
-    if (probe is None) != (probe_every is None):
-        raise ValueError(
-            f"probe_every: expected a number of steps with a probe and None without, got {probe_every}; give both"
-        )
-    if probe_every is not None:
-        check_positive("probe_every", probe_every)
     if data_axis not in (None, 0) or (data_axis == 0 and not state.step.ndim):
         raise ValueError(f"data_axis: expected None, or 0 with a state of several seeds, got {data_axis}")
-    one_seed = jax.tree.map(lambda leaf: leaf[0], data) if data_axis == 0 else data
-    steps = steps_per_epoch(sample_count(one_seed), check_positive("batch_size", batch_size))
-    done, history = _epochs_done(state, steps, history)
-    same = {"loss": loss, "optimizer": optimizer, "batch_size": batch_size, "data_axis": data_axis}
-    advance = functools.partial(run_steps, **same, clip_norm=clip_norm, seeds_at_once=seeds_at_once)
-    log = empty_log(state, data, validation, **same, epochs=epochs_per_call)
-    # A copy, because the compiled call takes the memory of the state it is given.
-    state = jax.tree.map(jnp.copy, state)
-    began = time.perf_counter() - (history[-1].wall_s if history else 0.0)
-    step, probed = done * steps, []
-
-    def look() -> None:
-        values = run_probe(state, probe=probe, seeds_at_once=seeds_at_once)
-        probed.append(Probed(step, jax.device_get(values)))
-        for call in on_probe:
-            call(probed[-1])
-
-    try:
-        if probe is not None and step == 0:
-            look()
-        while done < epochs:
-            count = min(epochs_per_call, epochs - done)
-            end = (done + count) * steps
-            while step < end:
-                # A call ends where the probe looks. How a run is cut in calls does not change its bits.
-                start, step = step, min(end, _next_multiple(step, probe_every or end))
-                state, log = advance(state, log, data, validation, np.int32(start), np.int32(step))
-                metrics, first_bad = jax.device_get((log.epochs, log.first_bad))
-                wall_s = time.perf_counter() - began
-                for index in range(step // steps - done):
-                    done += 1
-                    values = {name: np.asarray(value[..., index], np.float64) for name, value in metrics.items()}
-                    _check_finite(first_bad, done * steps, steps, values.get("val_loss"))
-                    history.append(Record(done, done * steps, wall_s, values))
-                    for call in on_record:
-                        call(history[-1])
-                _check_finite(first_bad, step, steps, None)
-                if probe is not None and step % probe_every == 0:
-                    look()
-            stopping = done < epochs and stop()
-            due = done // checkpoint_every > (done - count) // checkpoint_every
-            if checkpoints is not None and (due or stopping or done == epochs):
-                checkpoints.save(done, state, history)
-            if stopping:
-                break
-    finally:
-        if checkpoints is not None:
-            checkpoints.wait()
-    return Fit(state, history, done >= epochs, probed)
-
-
-def _next_multiple(step: int, every: int) -> int:
-    return (step // every + 1) * every
-
-
-def _epochs_done(state: TrainState, steps: int, history: Sequence[Record]) -> tuple[int, list[Record]]:
-    taken = np.unique(jax.device_get(state.step))
-    done = history[-1].epoch if history else 0
-    if taken.tolist() != [done * steps]:
+    if state.carry is not None and shuffle:
         raise ValueError(
-            f"history: expected the {done} epochs it holds to be the state's steps, {done * steps} at {steps} steps an "
-            f"epoch, got {taken.tolist()}; give state and history of one checkpoint, and the same data and batch_size"
+            "shuffle: expected False for a state with a carry, which goes on where a batch ended, got True"
         )
-    return done, list(history)
+    one_seed = jax.tree.map(lambda leaf: leaf[0], data) if data_axis == 0 else data
+    per_epoch = steps_per_epoch(sample_count(one_seed), check_positive("batch_size", batch_size))
+    if (epochs is None) == (steps is None):
+        raise ValueError(f"steps: expected epochs or steps, one of them, got epochs={epochs} and steps={steps}")
+    total = check_positive("steps", steps) if epochs is None else check_positive("epochs", epochs) * per_epoch
+    method = make_method(
+        state,
+        mesh=check_mesh(mesh, state.step.size if state.step.ndim else None, batch_size),
+        loss=loss,
+        optimizer=optimizer,
+        clip_norm=clip_norm,
+        ema_decay=ema_decay,
+        monitor=monitor or ("train_loss" if validation is None else "val_loss"),
+        maximize=maximize,
+        every=per_epoch if eval_every is None else check_positive("eval_every", eval_every),
+        seeds_at_once=seeds_at_once,
+    )
+    source = _OnDevice(method, data, validation, batch_size, data_axis, shuffle)
+    patience = None if patience is None else check_positive("patience", patience)
+    return _loop.run(state, source, method, steps=total, patience=patience, hooks=hooks or _loop.Hooks())
 
 
-def _check_finite(first_bad: np.ndarray, step: int, steps: int, val_loss: np.ndarray | None) -> None:
-    """Raises if a step up to `step` was bad, of epochs of so many `steps`, or the validation loss is."""
-    seeds = np.atleast_1d(first_bad)
-    bad = (seeds > 0) & (seeds <= step)
-    if bad.any():
-        seed = int(np.where(bad, seeds, np.inf).argmin())
-        which = f" of seed index {seed}" if first_bad.ndim else ""
-        raise NonFiniteError(
-            f"loss or gradient{which} is infinite or not a number at step {seeds[seed]} "
-            f"(epoch {(seeds[seed] - 1) // steps + 1}); lower the learning rate or clip_norm, or look at that batch; "
-            "checkpoints saved before are kept"
-        )
-    if val_loss is not None and not np.isfinite(val_loss).all():
-        seed = int(np.isfinite(np.atleast_1d(val_loss)).argmin())
-        raise NonFiniteError(
-            f"validation loss of seed index {seed} is {np.atleast_1d(val_loss)[seed]} after epoch {step // steps}; "
-            "look at the validation data, or lower the learning rate; checkpoints saved before are kept"
-        )
+def make_method(state: TrainState, *, seeds_at_once: int | None, **options: Any) -> Method:
+    """Returns the `Method` of a state, with as many seeds at once as the device likes."""
+    if seeds_at_once is None:
+        seeds_at_once = 1 if jax.default_backend() == "cpu" else max(state.step.size, 1)
+    return Method(**options, seeds_at_once=check_positive("seeds_at_once", seeds_at_once))
+
+
+class _OnDevice:
+    """Data on the device, as a `_loop.Source`."""
+
+    def __init__(
+        self,
+        method: Method,
+        data: PyTree,
+        validation: PyTree | None,
+        batch_size: int,
+        data_axis: int | None,
+        shuffle: bool,
+    ):
+        self._static = {"method": method, "batch_size": batch_size, "data_axis": data_axis, "shuffle": shuffle}
+        self._data = (data, validation)
+
+    def start(self, state: TrainState, position: Any) -> Log:
+        del position
+        log = _empty_log(state, *self._data, **self._static)
+        mesh, data_axis = self._static["method"].mesh, self._static["data_axis"]
+        self._data = place(self._data, mesh, seed_spec(state) if data_axis == 0 else Spec())
+        return log
+
+    def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
+        return run_steps(state, log, *self._data, *map(np.int32, (start, stop, total)), **self._static)
+
+    def position(self) -> None:
+        return None
+
+
+STATIC = ("method", "batch_size", "data_axis", "shuffle")
+
+
+@functools.partial(jax.jit, static_argnames=STATIC, donate_argnames=("state", "log"))
+def run_steps(
+    state: TrainState,
+    log: Log,
+    data: PyTree,
+    validation: PyTree | None,
+    start: Int[Array, ""],
+    stop: Int[Array, ""],
+    total: Int[Array, ""],
+    *,
+    method: Method,
+    batch_size: int,
+    data_axis: int | None,
+    shuffle: bool,
+) -> tuple[TrainState, Log]:
+    """Runs the steps `start` to `stop` (without it, counted from 0) of all seeds, out of `total`.
+
+    These are numbers on the device, so that a run is one program, and gives the same bits, however it is cut in calls.
+    """
+    axis_name, every = batch_axis(method.mesh), method.every
+    step = method.step(axis_name)
+
+    def one_seed(
+        state: TrainState, log: Log, data: PyTree, validation: PyTree | None, start: Array, stop: Array, total: Array
+    ) -> tuple[TrainState, Log]:
+        count = sample_count(data)
+        per_epoch = steps_per_epoch(count, batch_size)
+
+        def until_a_boundary(carry: tuple[Array, TrainState, Log]) -> tuple[Array, TrainState, Log]:
+            begin, state, log = carry
+            end = jnp.minimum(stop, jnp.minimum(_next_multiple(begin, per_epoch), _next_multiple(begin, every)))
+            rows = epoch_rows(state.key, begin // per_epoch, count, batch_size, shuffle=shuffle)
+
+            def one_step(index: Array, carry: tuple[TrainState, Log]) -> tuple[TrainState, Log]:
+                batch = take_rows(data, _part(rows[index % per_epoch], axis_name))
+                state, metrics = step(carry[0], batch)
+                return state, log_step(method, carry[1], metrics, index)
+
+            def finish(state: TrainState, log: Log) -> tuple[TrainState, Log]:
+                metrics = _validate(method, state, validation, batch_size, axis_name)
+                return record(method, state, log, metrics, slot_of(end, start, every))
+
+            state, log = jax.lax.fori_loop(begin, end, one_step, (state, log))
+            due = (end % every == 0) | (end == total)
+            return end, *jax.lax.cond(due, finish, lambda *both: both, state, log)
+
+        return jax.lax.while_loop(lambda carry: carry[0] < stop, until_a_boundary, (start, state, log))[1:]
+
+    def all_seeds(state: TrainState, log: Log, data: PyTree, validation: PyTree | None, *bounds: Array) -> Any:
+        if not state.step.ndim:
+            return one_seed(state, log, data, validation, *bounds)
+        shared, own = ((data, validation), ()) if data_axis is None else ((), (data, validation))
+
+        def of_seed(trees: PyTree) -> tuple[TrainState, Log]:
+            return one_seed(*trees, *shared, *bounds)
+
+        return map_seeds(of_seed, (state, log, *own), method.seeds_at_once)
+
+    of_state, of_log = state_specs(state), seed_spec(state)
+    of_data = of_log if data_axis == 0 else Spec()
+    in_specs = (of_state, of_log, of_data, of_data, Spec(), Spec(), Spec())
+    return split(all_seeds, method.mesh, in_specs, (of_state, of_log))(state, log, data, validation, start, stop, total)
+
+
+@functools.partial(jax.jit, static_argnames=STATIC)
+def _empty_log(
+    state: TrainState,
+    data: PyTree,
+    validation: PyTree | None,
+    *,
+    method: Method,
+    batch_size: int,
+    data_axis: int | None,
+    shuffle: bool,
+) -> Log:
+    del shuffle
+
+    def metrics(state: TrainState, data: PyTree, validation: PyTree | None) -> Any:
+        batch = jax.tree.map(lambda leaf: leaf[:batch_size], data)
+        return method.step(None)(state, batch)[1], _validate(method, state, validation, batch_size, None)
+
+    if state.step.ndim:
+        metrics = jax.vmap(metrics, in_axes=(0, data_axis, data_axis))
+    return empty_log(*jax.eval_shape(metrics, state, data, validation))
+
+
+def _validate(
+    method: Method, state: TrainState, validation: PyTree | None, batch_size: int, axis_name: str | None
+) -> Any:
+    if validation is None:
+        return None
+    one = functools.partial(evaluate, method.loss, state.evaluated, validation, axis_name=axis_name)
+    if state.carry is None:
+        return one()
+    return one(batch_size=batch_size, carry=jax.tree.map(jnp.zeros_like, state.carry))
+
+
+def _part(rows: Int[Array, "batch"], axis_name: str | None) -> Int[Array, "part"]:
+    """Returns the samples that this device takes of a batch."""
+    if axis_name is None:
+        return rows
+    return rows.reshape(jax.lax.axis_size(axis_name), -1)[jax.lax.axis_index(axis_name)]
+
+
+def _next_multiple(step: Int[Array, ""], every: int) -> Int[Array, ""]:
+    return (step // every + 1) * every

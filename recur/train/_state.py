@@ -11,11 +11,11 @@ from recur._types import Array, Float, Int, Key, PyTree
 
 
 class Best(NamedTuple):
-    """The parameters with the lowest validation loss so far (training loss where there is no validation)."""
+    """The parameters at the best evaluation so far, its value and its step; nan and 0 before the first."""
 
     params: PyTree
-    loss: Float[Array, ""]
-    epoch: Int[Array, ""]
+    value: Float[Array, ""]
+    step: Int[Array, ""]
 
 
 class TrainState(NamedTuple):
@@ -23,6 +23,9 @@ class TrainState(NamedTuple):
 
     `key` never changes. Whatever is random in step n or epoch n is drawn from it folded with n, so a run that was
     stopped and restored draws what a run never stopped draws.
+
+    `ema` is the moving average of the parameters and `carry` what the loss hands from one step to the next, arrays
+    ``[B, ...]``; None where there is none.
     """
 
     params: PyTree
@@ -30,9 +33,23 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
     key: Key[Array, ""]
     best: Best
+    ema: PyTree = None
+    carry: PyTree = None
+
+    @property
+    def evaluated(self) -> PyTree:
+        """The parameters to evaluate: the moving average where there is one."""
+        return self.params if self.ema is None else self.ema
 
 
-def init_state(params: PyTree, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
+def init_state(
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    key: Key[Array, ""],
+    *,
+    ema: bool = False,
+    carry: PyTree = None,
+) -> TrainState:
     """Returns the state before the first step.
 
     Put it under `jax.vmap` over params and keys for many seeds: every leaf then has a leading axis S.
@@ -41,6 +58,9 @@ def init_state(params: PyTree, optimizer: optax.GradientTransformation, key: Key
         params: Parameters to train, a pytree of floating arrays.
         optimizer: Any optax transformation.
         key: PRNG key of the run: order of the data, dropout.
+        ema: Whether to keep a moving average of the parameters, which is what then is evaluated.
+        carry: What the loss is handed at the first step, arrays ``[B, ...]``, for a loss that carries a state from
+            batch to batch; see `make_step`.
 
     Raises:
         TypeError: `key` is no PRNG key.
@@ -48,8 +68,9 @@ def init_state(params: PyTree, optimizer: optax.GradientTransformation, key: Key
     check_key("key", key)
     # Explicit dtypes: a weakly typed leaf would make the second call of a compiled step another program.
     dtype = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
-    best = Best(jax.tree.map(jnp.copy, params), jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.int32))
-    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, best)
+    best = Best(jax.tree.map(jnp.copy, params), jnp.full((), jnp.nan, dtype), jnp.zeros((), jnp.int32))
+    average = jax.tree.map(jnp.copy, params) if ema else None
+    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, best, average, carry)
 
 
 def shuffle_key(key: Key[Array, ""], epoch: Int[Array, ""]) -> Key[Array, ""]:

@@ -1,5 +1,6 @@
 """One optimiser step as a pure function."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,11 +8,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from recur._checks import check_tree
 from recur._types import Array, Float, PyTree
 from recur.train._state import TrainState, loss_key
 
-Loss = Callable[[PyTree, PyTree, Any], tuple[jax.Array, dict[str, jax.Array]]]
-"""``loss(params, batch, key) -> (scalar, {name: scalar})``, means over the batch. In evaluation key is None."""
+Loss = Callable[..., Any]
+"""``loss(params, batch, key) -> (scalar, {name: scalar})``, means over the batch. In evaluation key is None.
+
+The metric ``weight`` is special: what the batch counts for where means are taken over several of them, say the number
+of its tokens that are not padding (a loss that counts for nothing must be finite). Without it a batch counts for its
+samples.
+
+A loss that carries a state from batch to batch is ``loss(params, batch, key, carry) -> (scalar, metrics, carry)``.
+"""
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -19,35 +28,64 @@ RESERVED = ("loss", "grad_norm", "clipped")
 
 
 def make_step(
-    loss: Loss, optimizer: optax.GradientTransformation, *, clip_norm: float | None = 1.0
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    clip_norm: float | None = 1.0,
+    ema_decay: float | None = None,
+    axis_name: str | None = None,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
     """Returns the pure function ``step(state, batch) -> (state, metrics)``.
 
         g = d loss / d params,   g <- g min(1, clip_norm / ||g||),   params <- params + optimizer(g)
+        ema <- d ema + (1 - d) params,   d = min(ema_decay, (1 + n) / (10 + n)) in step n, counted from 1
 
     with ||g|| the Euclidean norm over all parameters together. jit, vmap and scan are the caller's.
+
+    A state with a `carry` hands it to the loss, ``loss(params, batch, key, carry) -> (scalar, metrics, carry)``, and
+    takes what comes back for the next step: a network reads one long stream window by window, and gradients end
+    where a window begins (truncated backpropagation through time).
 
     Args:
         loss: ``loss(params, batch, key) -> (scalar, {name: scalar})``; `key` is another one at every step.
         optimizer: Any optax transformation.
         clip_norm: Greatest norm of the gradient; None leaves it as it is.
+        ema_decay: Of the moving average of a state made with ``ema=True``, below 1.
+        axis_name: Axis of a `jax.shard_map` that batches are split on: loss, metrics and gradient then are those of
+            the whole batch, and each part gets a key of its own.
 
     Returns:
-        The step. Its metrics are those of `loss`, with ``loss``, ``grad_norm`` (before clipping) and ``clipped``
-        (1 where the gradient was scaled down, else 0).
+        The step. Its metrics are those of `loss` (without ``weight``), with ``loss``, ``grad_norm`` (before clipping)
+        and ``clipped`` (1 where the gradient was scaled down, else 0).
 
     Raises:
-        ValueError: `clip_norm` is not positive; when traced: `loss` returns a metric with one of these names.
+        ValueError: `clip_norm` or `ema_decay` is out of its range; when traced: `loss` returns a metric with one of
+            these names, or the state has no moving average for `ema_decay`, or has one without it.
+
+    Reference:
+        The decay of early steps: `tf.train.ExponentialMovingAverage`, TensorFlow 1.
     """
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm: expected a positive number, or None for no clipping, got {clip_norm}")
+    if ema_decay is not None and not 0 < ema_decay < 1:
+        raise ValueError(f"ema_decay: expected a number between 0 and 1, or None for no average, got {ema_decay}")
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        if (state.ema is None) != (ema_decay is None):
+            raise ValueError(
+                f"ema_decay: expected a number with init_state(..., ema=True) and None without, got {ema_decay}"
+            )
         key = loss_key(state.key, state.step)
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, batch, key)
+        if axis_name is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+        objective = functools.partial(with_carry, loss, batch=batch, key=key, carry=state.carry)
+        (value, (metrics, carry)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         taken = sorted(set(metrics) & set(RESERVED))
         if taken:
             raise ValueError(f"loss: expected metrics with names other than {list(RESERVED)}, got {taken}; rename them")
+        weight = metrics.pop("weight", None)
+        if axis_name is not None:
+            value, metrics, grads = _mean_over_parts((value, metrics, grads), weight, axis_name)
         norm = global_norm(grads)
         clipped = jnp.zeros((), bool) if clip_norm is None else norm > clip_norm
         if clip_norm is not None:
@@ -56,9 +94,22 @@ def make_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "loss": value, "grad_norm": norm, "clipped": clipped.astype(value.dtype)}
-        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), metrics
+        ema = None if ema_decay is None else _average(state, params, ema_decay)
+        state = state._replace(params=params, opt_state=opt_state, step=state.step + 1, ema=ema, carry=carry)
+        return state, metrics
 
     return step
+
+
+def with_carry(loss: Loss, params: PyTree, batch: PyTree, key: Any, carry: PyTree) -> tuple[jax.Array, Any]:
+    """Calls a loss with or without a carry: ``(scalar, (metrics, carry))``, metrics being a dict of its own."""
+    if carry is None:
+        value, metrics = loss(params, batch, key)
+    else:
+        value, metrics, new = loss(params, batch, key, carry)
+        check_tree("loss: carry", new, carry, "return it as it came in")
+        carry = new
+    return value, (dict(metrics), carry)
 
 
 def global_norm(tree: PyTree) -> Float[Array, ""]:
@@ -69,3 +120,18 @@ def global_norm(tree: PyTree) -> Float[Array, ""]:
         return jnp.sum(magnitude.astype(jnp.promote_types(magnitude.dtype, jnp.float32)) ** 2)
 
     return jnp.sqrt(sum(square(leaf) for leaf in jax.tree.leaves(tree)))
+
+
+def _mean_over_parts(tree: PyTree, weight: jax.Array | None, axis_name: str) -> PyTree:
+    """Returns the mean over the parts of a batch, which are of one size, or weigh what they say."""
+    if weight is None:
+        return jax.lax.pmean(tree, axis_name)
+    share = weight / jnp.maximum(jax.lax.psum(weight, axis_name), jnp.finfo(jnp.float32).tiny)
+    return jax.lax.psum(jax.tree.map(lambda leaf: leaf * share.astype(leaf.dtype), tree), axis_name)
+
+
+def _average(state: TrainState, params: PyTree, decay: float) -> PyTree:
+    step = state.step.astype(jnp.float32)
+    # n = step + 1: (1 + n) / (10 + n).
+    decay = jnp.minimum(decay, (step + 2) / (step + 11))
+    return jax.tree.map(lambda old, new: old + (1 - decay).astype(new.dtype) * (new - old), state.ema, params)

@@ -18,14 +18,15 @@ def state_of(hidden_size=3, optimizer=ADAM, seed=0, **more):
     return train.init_state(params, optimizer, jax.random.key(seed))
 
 
-RECORD = train.Record(4, 8, 1.5, {"val_loss": np.array([0.1, np.inf, np.nan]), "train_loss": np.array(1 / 3)})
+RECORD = train.Record(8, 1.5, {"val_loss": np.array([0.1, np.inf, np.nan]), "train_loss": np.array(1 / 3)})
+NOTHING = train.Progress(0.0, [], {})
 
 
 def test_the_newest_are_kept(tmp_path):
     with train.Checkpoints(tmp_path, keep=2) as checkpoints:
         assert checkpoints.latest() is None
-        for epoch in (1, 2, 3):
-            checkpoints.save(epoch, state_of()._replace(step=jnp.array(epoch, jnp.int32)), [])
+        for step in (1, 2, 3):
+            checkpoints.save(step, state_of()._replace(step=jnp.array(step, jnp.int32)), NOTHING)
         checkpoints.wait()
         assert checkpoints.latest() == 3
         assert checkpoints.restore(state_of(), 2)[0].step == 2
@@ -34,12 +35,16 @@ def test_the_newest_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
 
 
-def test_history_comes_back_exactly(tmp_path):
+def test_progress_comes_back_exactly(tmp_path):
+    means = {"loss": np.float32([0.1, 1 / 3])}
     with train.Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(4, state_of(), [RECORD])
+        checkpoints.save(4, state_of(), train.Progress(2.5, [RECORD], means, {"next_index": 7}))
         checkpoints.wait()
-        (record,) = checkpoints.restore(state_of())[1]
-    assert record[:3] == RECORD[:3]
+        _, progress = checkpoints.restore(state_of())
+        assert checkpoints.progress(4).position == progress.position == {"next_index": 7}
+    (record,) = progress.history
+    assert (progress.wall_s, record[:2]) == (2.5, RECORD[:2])
+    np.testing.assert_array_equal(progress.means["loss"].astype(np.float32), means["loss"])
     for name, value in RECORD.metrics.items():
         np.testing.assert_array_equal(record.metrics[name], value)
         assert record.metrics[name].dtype == value.dtype
@@ -48,7 +53,7 @@ def test_history_comes_back_exactly(tmp_path):
 def test_leaves_are_raw_arrays_by_name(tmp_path):
     """The layout on the disk, which later versions must read."""
     with train.Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state_of(seed=7), [])
+        checkpoints.save(1, state_of(seed=7), NOTHING)
     keys = json.loads((tmp_path / "1" / "state" / "_METADATA").read_text())["tree_metadata"]
     names = {".".join(part["key"] for part in entry["key_metadata"]) for entry in keys.values()}
     assert names == {
@@ -59,8 +64,8 @@ def test_leaves_are_raw_arrays_by_name(tmp_path):
         "step",
         "key",
         "best.params.kernel",
-        "best.loss",
-        "best.epoch",
+        "best.value",
+        "best.step",
     }
 
 
@@ -71,7 +76,7 @@ def test_what_is_saved_does_not_follow_later_steps(tmp_path):
         lambda state: state._replace(params=jax.tree.map(lambda a: a * 0 - 1, state.params)), donate_argnums=0
     )
     with train.Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state, [])
+        checkpoints.save(1, state, NOTHING)
         scale(state)
         checkpoints.wait()
         restored, _ = checkpoints.restore(state_of())
@@ -92,7 +97,7 @@ def test_what_is_saved_does_not_follow_later_steps(tmp_path):
 )
 def test_another_model_is_refused_by_the_leaf_that_differs(tmp_path, like, message):
     with train.Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state_of(), [])
+        checkpoints.save(1, state_of(), NOTHING)
         checkpoints.wait()
         with pytest.raises(ValueError, match=f"checkpoint of another model: {message}"):
             checkpoints.restore(like)

@@ -52,7 +52,7 @@ def assert_same_bits(got, wanted):
 
 
 def assert_same_history(got, wanted):
-    assert [(r.epoch, r.step, sorted(r.metrics)) for r in got] == [(r.epoch, r.step, sorted(r.metrics)) for r in wanted]
+    assert [(r.step, sorted(r.metrics)) for r in got] == [(r.step, sorted(r.metrics)) for r in wanted]
     for one, other in zip(got, wanted, strict=True):
         for name in one.metrics:
             np.testing.assert_array_equal(one.metrics[name], other.metrics[name])
@@ -60,10 +60,10 @@ def assert_same_history(got, wanted):
 
 def test_history_says_what_happened():
     seen = []
-    result = one_run(start(0), epochs=3, on_record=[seen.append])
+    result = one_run(start(0), epochs=3, hooks=train.Hooks(on_record=[seen.append]))
     assert result.finished
     assert seen == result.history
-    assert [(record.epoch, record.step) for record in seen] == [(1, 2), (2, 4), (3, 6)]
+    assert [record.step for record in seen] == [2, 4, 6]
     assert [r.wall_s for r in seen] == sorted(r.wall_s for r in seen)
     names = {"train_loss", "train_largest", "grad_norm", "clipped", "val_loss", "val_largest"}
     assert all(set(record.metrics) == names for record in seen)
@@ -90,31 +90,32 @@ def test_fit_leaves_the_state_it_was_given():
     assert_same_bits(jax.tree.map(raw, state), before)
 
 
-def test_a_restored_run_ends_as_one_never_stopped(tmp_path):
-    whole = one_run(start(0), epochs=6)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_run_that_goes_on_ends_as_one_never_stopped(tmp_path, seeds):
+    states = start(0) if seeds == 1 else stack([start(n) for n in range(seeds)])
+    whole = one_run(states, epochs=5)
+    # Stopped after 3 calls of 1, 2 and 4 steps or fewer, in the middle of an epoch or not.
+    answers = iter([False, False, True])
     with train.Checkpoints(tmp_path) as checkpoints:
-        first = one_run(start(0), epochs=3, checkpoints=checkpoints, checkpoint_every=2)
-        assert_same_history(first.history, whole.history[:3])
+        hooks = train.Hooks(checkpoints=checkpoints, checkpoint_every_s=0, stop=lambda: next(answers))
+        first = one_run(states, epochs=5, hooks=hooks)
+    assert not first.finished
+    assert 0 < len(first.history) < 5
     with train.Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest() == 3
         # Another seed as template: all that is taken from it is its form.
-        state, history = checkpoints.restore(start(9))
-        assert_same_bits(state, first.state)
-        second = one_run(state, epochs=6, history=history, checkpoints=checkpoints)
-    assert_same_bits(second.state, whole.state)
-    assert_same_history(second.history, whole.history)
-    assert second.history[3].wall_s > second.history[2].wall_s
-
-
-def test_a_restored_run_of_seeds_ends_as_one_never_stopped(tmp_path):
-    states = stack([start(0), start(1)])
-    whole = one_run(states, epochs=4)
-    with train.Checkpoints(tmp_path) as checkpoints:
-        one_run(states, epochs=2, checkpoints=checkpoints)
-        state, history = checkpoints.restore(states)
-        second = one_run(state, epochs=4, history=history)
-    assert_same_bits(second.state, whole.state)
-    assert_same_history(second.history, whole.history)
+        like = jax.tree.map(jnp.zeros_like, states._replace(key=None))._replace(key=states.key)
+        hooks = train.Hooks(checkpoints=checkpoints)
+        second = one_run(like, epochs=5, hooks=hooks)
+        assert checkpoints.latest() == 10
+        assert_same_bits(second.state, whole.state)
+        assert_same_history(second.history, whole.history)
+        assert [r.wall_s for r in second.history] == sorted(r.wall_s for r in second.history)
+        # And longer: the same as a longer run in one.
+        assert_same_bits(one_run(like, epochs=7, hooks=hooks).state, one_run(states, epochs=7).state)
+        # A finished run is not trained.
+        again = one_run(like, epochs=7, hooks=train.Hooks(checkpoints=checkpoints, on_call=[lambda *_: 1 / 0]))
+        assert again.finished
+        assert len(again.history) == 7
 
 
 @pytest.mark.parametrize("seeds_at_once", [1, 2, 3])
@@ -144,21 +145,13 @@ def test_seeds_together_equal_single_runs(seeds_at_once, data_axis):
                 np.testing.assert_allclose(one.metrics[name][n], value, rtol=1e-4)
 
 
-def test_several_epochs_in_a_call_are_the_same_epochs():
-    single, grouped = one_run(start(0), epochs=5), one_run(start(0), epochs=5, epochs_per_call=3)
-    assert [r.epoch for r in grouped.history] == [1, 2, 3, 4, 5]
-    for one, other in zip(grouped.history, single.history, strict=True):
-        for name in other.metrics:
-            np.testing.assert_allclose(one.metrics[name], other.metrics[name], rtol=1e-5)
-
-
 def test_best_parameters_are_those_of_the_lowest_validation_loss():
     # A large step size, so that the lowest loss is not the last one.
     result = one_run(start(0), epochs=12, optimizer=optax.sgd(0.4), clip_norm=None)
     losses = [float(record.metrics["val_loss"]) for record in result.history]
     assert 0 < int(np.argmin(losses)) < 11
-    assert result.state.best.epoch == np.argmin(losses) + 1
-    np.testing.assert_allclose(result.state.best.loss, min(losses), rtol=1e-6)
+    assert result.state.best.step == 2 * np.argmin(losses) + 2
+    np.testing.assert_allclose(result.state.best.value, min(losses), rtol=1e-6)
     again = train.evaluate(loss, result.state.best.params, samples(1, 6))
     np.testing.assert_allclose(again["loss"], min(losses), rtol=1e-5)
 
@@ -176,81 +169,70 @@ def test_an_epoch_is_compiled_once():
     assert len(traces) == first > 0
 
 
-def test_a_stop_saves_the_last_epoch(tmp_path):
-    answers = iter([False, True])
-    with train.Checkpoints(tmp_path) as checkpoints:
-        result = one_run(start(0), epochs=9, checkpoints=checkpoints, stop=lambda: next(answers))
-        assert not result.finished
-        assert len(result.history) == checkpoints.latest() == 2
-        assert_same_bits(checkpoints.restore(start(0))[0], result.state)
-
-
 def breaks_at_step_5(params, batch, key):
     # One unit of descent a step: before step n the parameter is n - 1.
     return -params.sum() + 0.0 * jnp.sqrt(3.5 - params).sum(), {}
 
 
 def test_bad_numbers_name_step_and_keep_checkpoints(tmp_path):
-    def run(params, **options):
-        state = train.init_state(params, optax.sgd(1.0), jax.random.key(0))
-        return train.fit(state, breaks_at_step_5, optax.sgd(1.0), jnp.ones(6), batch_size=2, **options)
-
+    state = train.init_state(jnp.zeros(1), optax.sgd(1.0), jax.random.key(0))
     with train.Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(train.NonFiniteError, match=r"not a number at step 5 \(epoch 2\)"):
-            run(jnp.zeros(1), epochs=4, checkpoints=checkpoints, checkpoint_every=1)
-        assert checkpoints.latest() == 1
-        like = train.init_state(jnp.zeros(1), optax.sgd(1.0), jax.random.key(0))
-        state, history = checkpoints.restore(like)
-        assert state.params == 3.0
-        assert len(history) == 1
+        hooks = train.Hooks(checkpoints=checkpoints, checkpoint_every_s=0, probe=jnp.copy, probe_every=1)
+        with pytest.raises(train.NonFiniteError, match=r"not a number at step 5; lower the learning rate"):
+            train.fit(state, breaks_at_step_5, optax.sgd(1.0), jnp.ones(6), batch_size=2, epochs=4, hooks=hooks)
+        assert checkpoints.latest() == 4
+        state, progress = checkpoints.restore(state)
+        assert state.params == 4.0
+        assert [record.step for record in progress.history] == [3]
 
 
 def test_bad_numbers_name_the_seed():
     optimizer = optax.sgd(1.0)
     starts = [train.init_state(jnp.array([x]), optimizer, jax.random.key(0)) for x in (-50.0, 0.0, 2.0)]
-    with pytest.raises(
-        train.NonFiniteError, match=r"of seed index 2 is infinite or not a number at step 3 \(epoch 1\)"
-    ):
+    with pytest.raises(train.NonFiniteError, match=r"of seed index 2 is infinite or not a number at step 3;"):
         train.fit(stack(starts), breaks_at_step_5, optimizer, jnp.ones(12), batch_size=2, epochs=2)
 
 
 def test_bad_validation_is_found():
     x, y = samples(1, 6)
-    with pytest.raises(train.NonFiniteError, match="validation loss of seed index 0 is nan after epoch 1"):
+    with pytest.raises(train.NonFiniteError, match="validation loss of seed index 0 is nan after step 2"):
         one_run(start(0), validation=(x.at[2, 1].set(jnp.nan), y), epochs=2)
 
 
 def test_wrong_arguments_are_named():
-    for name in ("epochs", "checkpoint_every", "epochs_per_call", "seeds_at_once"):
+    for name in ("epochs", "patience", "eval_every", "seeds_at_once"):
         with pytest.raises(ValueError, match=f"{name}: expected a whole number >= 1, got 0"):
             one_run(start(0), **{"epochs": 1, name: 0})
     with pytest.raises(ValueError, match="batch_size: expected at most the 10 samples of the data, got 11"):
         one_run(start(0), epochs=1, batch_size=11)
     with pytest.raises(ValueError, match="data_axis: expected None, or 0 with a state of several seeds, got 0"):
         one_run(start(0), epochs=1, data_axis=0)
-    done = one_run(start(0), epochs=1)
-    with pytest.raises(ValueError, match="history: expected the 1 epochs it holds to be the state's steps, 5 at 5"):
-        one_run(done.state, epochs=2, history=done.history, batch_size=2)
+    with pytest.raises(ValueError, match="steps: expected epochs or steps, one of them, got epochs=1 and steps=2"):
+        one_run(start(0), epochs=1, steps=2)
+    with pytest.raises(ValueError, match=r"monitor: expected one of \['clipped', .* got 'val_accuracy'"):
+        one_run(start(0), epochs=1, monitor="val_accuracy")
+    with pytest.raises(ValueError, match="checkpoint_every_s: expected a number of at least 0, got -1"):
+        train.Hooks(checkpoint_every_s=-1)
 
 
 def peek(params):
     return {"norm": jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))), "w": params["w"][0]}
 
 
-@pytest.mark.parametrize(("seeds_at_once", "epochs_per_call"), [(None, 3), (2, 2)])
-def test_a_probe_changes_no_bit(seeds_at_once, epochs_per_call):
+@pytest.mark.parametrize("seeds_at_once", [None, 2])
+def test_a_probe_changes_no_bit(seeds_at_once):
     """Of 5 epochs of 2 steps: every 3 steps it cuts calls in two, and epochs in the middle."""
     states = start(0) if seeds_at_once is None else stack([start(0), start(1)])
-    run = functools.partial(one_run, states, epochs=5, epochs_per_call=epochs_per_call, seeds_at_once=seeds_at_once)
+    run = functools.partial(one_run, states, epochs=5, seeds_at_once=seeds_at_once)
     plain = run()
     seen = []
-    probed = run(probe=peek, probe_every=3, on_probe=[seen.append])
+    probed = run(hooks=train.Hooks(probe=peek, probe_every=3, on_probe=[seen.append]))
     assert_same_bits(probed.state, plain.state)
     assert_same_history(probed.history, plain.history)
     assert list(plain.probed) == []
     assert seen == probed.probed
     assert [look.step for look in seen] == [0, 3, 6, 9]
-    every = run(probe=peek, probe_every=1).probed
+    every = run(hooks=train.Hooks(probe=peek, probe_every=1)).probed
     assert [look.step for look in every] == list(range(11))
     assert_same_bits([every[look.step] for look in seen], seen)
     assert_same_bits(every[0].values["w"], np.asarray(states.params["w"][..., 0, :]))
@@ -258,16 +240,13 @@ def test_a_probe_changes_no_bit(seeds_at_once, epochs_per_call):
     assert len({raw(look.values["norm"]).tobytes() for look in every}) == 11
 
 
-def test_a_restored_run_is_probed_where_it_goes_on(tmp_path):
+def test_a_run_that_goes_on_is_probed_from_there(tmp_path):
     probe = {"probe": peek, "probe_every": 3}
-    plain = one_run(start(0), epochs=4)
-    whole = one_run(start(0), epochs=4, **probe)
+    whole = one_run(start(0), epochs=4, hooks=train.Hooks(**probe))
     with train.Checkpoints(tmp_path) as checkpoints:
-        first = one_run(start(0), epochs=2, checkpoints=checkpoints, **probe)
-        state, history = checkpoints.restore(start(9))
-        second = one_run(state, epochs=4, history=history, **probe)
-    assert_same_bits(second.state, plain.state)
-    assert_same_history(second.history, plain.history)
+        hooks = train.Hooks(checkpoints=checkpoints, **probe)
+        first = one_run(start(0), epochs=2, hooks=hooks)
+        second = one_run(start(9), epochs=4, hooks=hooks)
     assert [look.step for look in first.probed] == [0, 3]
     assert [look.step for look in second.probed] == [6]
     assert_same_bits([*first.probed, *second.probed], whole.probed)
@@ -276,15 +255,15 @@ def test_a_restored_run_is_probed_where_it_goes_on(tmp_path):
 def test_bad_numbers_are_found_before_the_probe_sees_them():
     seen = []
     state = train.init_state(jnp.zeros(1), optax.sgd(1.0), jax.random.key(0))
-    options = {"batch_size": 2, "epochs": 4, "probe": lambda params: params, "probe_every": 1}
-    with pytest.raises(train.NonFiniteError, match=r"not a number at step 5 \(epoch 2\)"):
-        train.fit(state, breaks_at_step_5, optax.sgd(1.0), jnp.ones(6), on_probe=[seen.append], **options)
+    hooks = train.Hooks(probe=jnp.copy, probe_every=1, on_probe=[seen.append])
+    with pytest.raises(train.NonFiniteError, match=r"not a number at step 5;"):
+        train.fit(state, breaks_at_step_5, optax.sgd(1.0), jnp.ones(6), batch_size=2, epochs=4, hooks=hooks)
     assert [float(look.values[0]) for look in seen] == [0, 1, 2, 3, 4]
 
 
 def test_a_probe_and_its_interval_come_together():
     for options in ({"probe": peek}, {"probe_every": 3}):
         with pytest.raises(ValueError, match="probe_every: expected a number of steps with a probe and None without"):
-            one_run(start(0), epochs=1, **options)
+            train.Hooks(**options)
     with pytest.raises(ValueError, match="probe_every: expected a whole number >= 1, got 0"):
-        one_run(start(0), epochs=1, probe=peek, probe_every=0)
+        train.Hooks(probe=peek, probe_every=0)

@@ -1,0 +1,89 @@
+"""Devices as a mesh: seeds on one axis, the parts of a batch on the other."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+
+from recur._checks import check_positive
+from recur._types import PyTree
+
+SEED, BATCH = "seed", "batch"
+
+
+def make_mesh(seeds: int = 1, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns a mesh with axes ("seed", "batch") for `fit` and `fit_batches`.
+
+    As many devices as divide the seeds train seeds of their own, which costs no communication; among these, as many of
+    the rest as divide a batch share it and average their gradients. What divides neither stays idle.
+
+        seed = gcd(S, devices),   batch = gcd(B, devices // seed)
+
+    Args:
+        seeds: S, trained together; 1 also for a state without an axis of seeds.
+        batch_size: B, samples of a batch; None leaves batches whole.
+        devices: By default all there are. The cores of a CPU become devices by
+            ``jax.config.update("jax_num_cpu_devices", n)`` before JAX is first used.
+
+    Raises:
+        ValueError: A number below 1, or no devices.
+
+    Example:
+        >>> dict(make_mesh(seeds=8, batch_size=32, devices=jax.devices()[:1]).shape)
+        {'seed': 1, 'batch': 1}
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if not devices:
+        raise ValueError("devices: expected at least one, got none; leave it out for all")
+    on_seed = math.gcd(check_positive("seeds", seeds), len(devices))
+    on_batch = 1
+    if batch_size is not None:
+        on_batch = math.gcd(check_positive("batch_size", batch_size), len(devices) // on_seed)
+    types = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((on_seed, on_batch), (SEED, BATCH), types, devices=devices[: on_seed * on_batch])
+
+
+def check_mesh(mesh: Mesh | None, seeds: int | None, batch_size: int | None = None) -> Mesh | None:
+    """Returns the mesh, None for a mesh that splits nothing and is on the default device.
+
+    Raises:
+        ValueError: Its axes are others, or do not divide the seeds or the batch.
+    """
+    if mesh is None:
+        return None
+    if mesh.axis_names != (SEED, BATCH):
+        raise ValueError(f"mesh: expected axes ('seed', 'batch'), got {mesh.axis_names}; make it with train.make_mesh")
+    if (seeds or 1) % mesh.shape[SEED]:
+        raise ValueError(f"mesh: expected a seed axis that divides {seeds or 1} seeds, got {mesh.shape[SEED]}")
+    if batch_size is not None and batch_size % mesh.shape[BATCH]:
+        raise ValueError(
+            f"batch_size: expected a multiple of the mesh's batch axis, {mesh.shape[BATCH]}, got {batch_size}; "
+            "train.make_mesh(seeds, batch_size) makes one that fits"
+        )
+    return None if mesh.devices.tolist() == [[jax.devices()[0]]] else mesh
+
+
+def batch_axis(mesh: Mesh | None) -> str | None:
+    """Returns the name of the axis that batches are split on, None where they stay whole."""
+    return BATCH if mesh is not None and mesh.shape[BATCH] > 1 else None
+
+
+def place(tree: PyTree, mesh: Mesh | None, specs: PyTree) -> PyTree:
+    """Returns a tree on the devices of a mesh; `specs` is a prefix of it."""
+    if mesh is None:
+        return tree
+    return jax.device_put(tree, jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs))
+
+
+def split(function: Callable, mesh: Mesh | None, in_specs: PyTree, out_specs: PyTree) -> Callable:
+    """Returns the function run on every device of a mesh on its own part; as it is where there is no mesh."""
+    if mesh is None:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def map_seeds(function: Callable[[PyTree], PyTree], trees: PyTree, at_once: int) -> PyTree:
+    """Maps a function over the leading axis S: `at_once` seeds side by side, such groups one after the other."""
+    # A group of 1 is mapped without a vmap, which would turn its products into batched ones.
+    return jax.lax.map(function, trees, batch_size=None if at_once == 1 else at_once)

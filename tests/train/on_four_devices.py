@@ -1,0 +1,77 @@
+"""Trains on meshes of simulated devices and writes what came out, for test_train_mesh.py. Run as a script."""
+
+import functools
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from recur import train
+
+OPTIMIZER = optax.adam(0.05)
+DEVICES = {"none": None, "2x1": (2, 1), "1x2": (1, 2), "2x2": (2, 2)}
+
+
+def loss(params, batch, key):
+    """Mean over the rows that count, which are not as many in every part of a batch."""
+    x, y, counts = batch
+    error = (jnp.tanh(x @ params["w"]).sum(axis=1) - y) ** 2
+    draw = jnp.zeros(()) if key is None else jax.random.uniform(key)
+    return (error * counts).sum() / counts.sum(), {"draw": draw, "weight": counts.sum()}
+
+
+def start(seed):
+    key = jax.random.key(seed)
+    return train.init_state({"w": jax.random.normal(key, (3, 4))}, OPTIMIZER, key)
+
+
+def samples(seed, count):
+    x = jax.random.normal(jax.random.key(100 + seed), (count, 3))
+    return x, jnp.sin(x[:, 0]), 1.0 + jnp.arange(count) % 3
+
+
+def stack(trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def mesh_of(name):
+    shape = DEVICES[name]
+    if shape is None:
+        return None
+    mesh = train.make_mesh(shape[0], shape[1], jax.devices()[: shape[0] * shape[1]])
+    assert tuple(mesh.shape.values()) == shape
+    return mesh
+
+
+def numbers(fitted):
+    metrics = {name: np.stack([r.metrics[name] for r in fitted.history]) for name in fitted.history[0].metrics}
+    return {"w": np.asarray(fitted.state.params["w"]), "best": np.asarray(fitted.state.best.value), **metrics}
+
+
+def main(folder):
+    states = stack([start(0), start(1)])
+    each = [{"data": samples(seed, 10), "validation": samples(seed + 2, 7)} for seed in range(2)]
+    both = {"data_axis": 0, **stack(each)}
+    fit = functools.partial(train.fit, loss=loss, optimizer=OPTIMIZER, batch_size=4)
+    found = {name: numbers(fit(states, **both, epochs=3, mesh=mesh_of(name))) for name in ("none", "2x1", "2x2")}
+    found["1x2"] = numbers(fit(start(0), **each[0], epochs=3, mesh=mesh_of("1x2")))
+    for name in ("2x2", "none"):
+        with train.Checkpoints(folder / f"checkpoints_{name}") as checkpoints:
+            options = {**both, "hooks": train.Hooks(checkpoints=checkpoints)}
+            fit(states, **options, steps=3, mesh=mesh_of("2x2"))
+            found[f"continued_{name}"] = numbers(fit(states, **options, epochs=3, mesh=mesh_of(name)))
+    for name, mesh in {
+        "all": train.make_mesh(8, 32),
+        "odd": train.make_mesh(3, 6),
+        "six": train.make_mesh(6, 32),
+        "whole": train.make_mesh(1),
+    }.items():
+        found[f"mesh_{name}"] = {"shape": np.array(mesh.devices.shape)}
+    np.savez(folder / "found.npz", **{f"{run}.{key}": v for run, values in found.items() for key, v in values.items()})
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))
