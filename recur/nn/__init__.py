@@ -12,6 +12,8 @@ from recur.nn._language_model import LanguageModel
 from recur.nn._losses import accuracy
 from recur.nn._losses import cross_entropy
 from recur.nn._losses import readout_cross_entropy
+from recur.nn._many_to_one import SequenceClassifier
+from recur.nn._many_to_one import SequenceRegressor
 from recur.nn._rnn import RNN
 from recur.nn._stack import Stack
 
@@ -22,6 +24,8 @@ __all__ = [
     "Embedding",
     "Generated",
     "LanguageModel",
+    "SequenceClassifier",
+    "SequenceRegressor",
     "Stack",
     "accuracy",
     "beam_search",
