@@ -24,6 +24,7 @@ from recur.tasks._digits import load_digits
 from recur.tasks._digits import pixel_sequences
 from recur.tasks._labelled import Labelled
 from recur.tasks._labelled import read_labelled
+from recur.tasks._labels import Labels
 from recur.tasks._lines import Lines
 from recur.tasks._lines import read_lines
 from recur.tasks._metrics import bleu
@@ -66,7 +67,6 @@ from recur.tasks._text import text_chunks
 from recur.tasks._units import join_text
 from recur.tasks._units import split_text
 from recur.tasks._vocabulary import Encoded
-from recur.tasks._vocabulary import Labels
 from recur.tasks._vocabulary import Unknown
 from recur.tasks._vocabulary import Vocabulary
 

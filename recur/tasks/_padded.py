@@ -11,6 +11,9 @@ from recur._types import Array, Key
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder
 from recur.tasks._random import host_generator
 
+# Lengths that are looked at as places for a bucket to end; of more, so many are taken evenly.
+_CANDIDATES = 256
+
 
 def batches(
     items: Sequence[Mapping[str, Any]],
@@ -37,7 +40,7 @@ def batches(
         pad: The fields whose first axis is time, each with the number that fills it up. All others must have one
             shape, and are stacked.
         key: PRNG key of the order; None keeps it.
-        buckets: How many lengths to pad to, chosen so that as many items go to each; or these lengths themselves.
+        buckets: How many lengths to pad to, chosen so that the least is padded; or these lengths themselves.
         remainder: What to do with the items after the last full batch: ``"keep"`` fills it up with copies of its last
             item, marked as not valid; ``"drop"`` leaves them out, others in every epoch if there is a key.
         epochs: Epochs until the end; None for no end.
@@ -135,9 +138,25 @@ def _bounds(lengths: np.ndarray, buckets: int | Sequence[int]) -> list[int]:
                 f"got {bounds}; add one, or shorten it"
             )
         return bounds
-    buckets = check_positive("buckets", buckets)
-    last = -(-len(lengths) * np.arange(1, buckets + 1) // buckets) - 1
-    return sorted(set(np.sort(lengths)[np.maximum(last, 0)].tolist()))
+    return _least_padding(lengths, check_positive("buckets", buckets))
+
+
+def _least_padding(lengths: np.ndarray, buckets: int) -> list[int]:
+    """Returns at most so many lengths to pad to, upwards, for which the padded items together are the shortest."""
+    candidates = np.unique(lengths)
+    candidates = candidates[np.unique(np.linspace(0, len(candidates) - 1, _CANDIDATES).round().astype(int))]
+    upto = np.searchsorted(np.sort(lengths), candidates, side="right")
+    # [i, j]: what a bucket costs that ends at candidate i, and begins after candidate j.
+    cost = candidates[:, None] * (upto[:, None] - upto).astype(float)
+    cost[np.triu_indices_from(cost, 1)] = np.inf
+    best, choices = (candidates * upto).astype(float), []
+    for _ in range(buckets - 1):
+        choices.append((best + cost).argmin(axis=1))
+        best = (best + cost).min(axis=1)
+    chosen = [len(candidates) - 1]
+    for choice in reversed(choices):
+        chosen.append(choice[chosen[-1]])
+    return sorted(set(candidates[chosen].tolist()))
 
 
 def _collated(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], length: int) -> Batch:

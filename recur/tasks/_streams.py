@@ -110,13 +110,16 @@ def encode_file(
     out = pathlib.Path(out)
     written = out.with_name(f"{out.name}.tmp")
     count, total, first = 0, 0, None
-    with written.open("wb") as file:
-        for chunk in text_chunks(path, buffer_bytes=buffer_bytes):
-            ids, unknown = vocabulary.encode_all([split_text(chunk, unit)], strict=strict)
-            file.write(ids[0].tobytes())
-            count, total = count + unknown.count, total + unknown.total
-            first = unknown.first if first is None else first
-    if not total:
-        raise ValueError(f"data: expected {unit}, got only white space in {path}; give a text with content")
-    written.replace(out)
+    try:
+        with written.open("wb") as file:
+            for chunk in text_chunks(path, buffer_bytes=buffer_bytes):
+                ids, unknown = vocabulary.encode_all([split_text(chunk, unit)], strict=strict)
+                file.write(ids[0].tobytes())
+                count, total = count + unknown.count, total + unknown.total
+                first = unknown.first if first is None else first
+        if not total:
+            raise ValueError(f"data: expected {unit}, got only white space in {path}; give a text with content")
+        written.replace(out)
+    finally:
+        written.unlink(missing_ok=True)
     return np.memmap(out, np.int32, "r"), Unknown(count, total, first)

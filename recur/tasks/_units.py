@@ -17,7 +17,8 @@ def split_text(text: str, unit: Unit) -> list[str]:
     r"""Splits a text in its units.
 
     ``"words"`` are numbers, words with their inner apostrophes and hyphens, line ends, and every other sign for
-    itself; white space is dropped. A byte is the character of its number (Latin-1), so that all units are strings.
+    itself; white space is dropped. A byte is the character of its number (Latin-1), so that all units are strings, and
+    ``Vocabulary(tuple(map(chr, range(256))))`` knows all bytes.
 
     Raises:
         ValueError: Unknown `unit`.

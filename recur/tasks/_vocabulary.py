@@ -1,4 +1,4 @@
-"""Tokens and their numbers: vocabularies, with marks for what is no token, and labels."""
+"""Tokens and their numbers, with marks for what is no token."""
 
 import collections
 import dataclasses
@@ -11,6 +11,7 @@ import numpy as np
 
 from recur._checks import check_positive
 from recur.tasks._files import read_json, write_json
+from recur.tasks._labels import check_distinct
 
 MARKS = ("<pad>", "<unknown>", "<begin>", "<end>")
 
@@ -81,7 +82,7 @@ class Vocabulary:
     end: ClassVar[int] = 3
 
     def __post_init__(self):
-        _check_distinct("tokens", self.tokens)
+        check_distinct("tokens", self.tokens)
 
     @classmethod
     def build(
@@ -195,75 +196,3 @@ class Vocabulary:
             ValueError: No such file, or it holds no vocabulary.
         """
         return cls(tuple(read_json(path, "vocabulary")["tokens"]))
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels:
-    """Names of classes, numbered from 0: no marks, and a name that is not among them is an error.
-
-    Args:
-        names: The distinct names; their number is the number of classes.
-
-    Raises:
-        ValueError: No name, or one twice.
-
-    Example:
-        >>> labels = Labels.build(["pos", "neg", "pos"])
-        >>> labels.names, labels.encode(["pos", "neg"]).tolist(), labels.decode([1])
-        (('neg', 'pos'), [1, 0], ['pos'])
-    """
-
-    names: tuple[str, ...]
-
-    def __post_init__(self):
-        _check_distinct("names", self.names)
-
-    @classmethod
-    def build(cls, labels: Iterable[str]) -> "Labels":
-        """Numbers the distinct labels of training data by their code points."""
-        return cls(tuple(sorted(set(labels))))
-
-    def __len__(self) -> int:
-        """Returns the number of classes."""
-        return len(self.names)
-
-    def encode(self, labels: Iterable[str]) -> np.ndarray:
-        """Returns the numbers of labels, int32 ``[N]``.
-
-        Raises:
-            ValueError: A label that is not among the names.
-        """
-        numbers = {name: number for number, name in enumerate(self.names)}
-        labels = list(labels)
-        for index, label in enumerate(labels):
-            if label not in numbers:
-                raise ValueError(
-                    f"data: expected a label of {list(self.names)}, got {label!r} at item {index}; "
-                    "rename it, or train on data that has it"
-                )
-        return np.array([numbers[label] for label in labels], np.int32)
-
-    def decode(self, ids: Iterable[int]) -> list[str]:
-        """Returns the names of numbers."""
-        return [self.names[number] for number in np.asarray(ids).ravel().tolist()]
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes the labels as JSON."""
-        write_json(path, {"kind": "labels", "names": self.names})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "Labels":
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: No such file, or it holds no labels.
-        """
-        return cls(tuple(read_json(path, "labels")["names"]))
-
-
-def _check_distinct(name: str, strings: Sequence[str]) -> None:
-    if not strings:
-        raise ValueError(f"{name}: expected at least one, got none; give data with content")
-    repeated = next((string for string, count in collections.Counter(strings).items() if count > 1), None)
-    if repeated is not None:
-        raise ValueError(f"{name}: expected each once, got {repeated!r} twice; leave one out")

@@ -1,5 +1,6 @@
 """Batches against plain loops, and iterators that are stopped and go on."""
 
+import itertools
 import json
 
 import grain
@@ -59,6 +60,18 @@ def test_buckets_save_padding(key):
         return sum(batch["ids"].size for batch in tasks.batches(ITEMS, 8, pad=PAD, buckets=buckets, key=key))
 
     assert padded(5) < 0.75 * padded(1)
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 3, 9])
+def test_buckets_pad_the_least_that_is_possible(buckets):
+    lengths = np.array([3, 3, 3, 4, 7, 7, 8, 15, 15, 40])
+    items = [{"ids": np.ones(n)} for n in lengths]
+    found = sum(batch["ids"].size for batch in tasks.batches(items, 1, pad=PAD, buckets=buckets))
+
+    def padded(bounds):
+        return sum(min(bound for bound in (*bounds, 40) if bound >= n) for n in lengths)
+
+    assert found == min(map(padded, itertools.combinations([3, 4, 7, 8, 15, 40], min(buckets - 1, 6))))
 
 
 def test_the_key_draws_another_order_in_every_epoch(key):

@@ -260,3 +260,4 @@ def test_a_file_of_white_space_has_no_words(tmp_path):
         tasks.encode_file(written(tmp_path, "a.txt", "   "), vocabulary, tmp_path / "a.ids", unit="words")
     with pytest.raises(ValueError, match="expected tokens of the vocabulary, got 'b'"):
         tasks.encode_file(written(tmp_path, "b.txt", "ab"), vocabulary, tmp_path / "b.ids", strict=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "b.txt"]
