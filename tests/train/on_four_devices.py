@@ -23,6 +23,12 @@ def loss(params, batch, key):
     return (error * counts).sum() / counts.sum(), {"draw": draw, "weight": counts.sum()}
 
 
+def loss_with_carry(params, batch, key, carry):
+    """Of rows that each go on where they ended in the batch before."""
+    carry = jnp.tanh(batch[0] @ params["w"] + carry)
+    return (carry.sum(axis=1) ** 2).mean(), {}, carry
+
+
 def start(seed):
     key = jax.random.key(seed)
     return train.init_state({"w": jax.random.normal(key, (3, 4))}, OPTIMIZER, key)
@@ -63,6 +69,11 @@ def main(folder):
             options = {**both, "hooks": train.Hooks(checkpoints=checkpoints)}
             fit(states, **options, steps=3, mesh=mesh_of("2x2"))
             found[f"continued_{name}"] = numbers(fit(states, **options, epochs=3, mesh=mesh_of(name)))
+    stream = start(0)._replace(carry=jnp.zeros((4, 4)))
+    for name in ("none", "1x2"):
+        options = {"data": samples(0, 12), "validation": samples(1, 8), "shuffle": False, "batch_size": 4}
+        fitted = train.fit(stream, loss_with_carry, OPTIMIZER, **options, epochs=2, mesh=mesh_of(name))
+        found[f"carry_{name}"] = {**numbers(fitted), "carry": np.asarray(fitted.state.carry)}
     for name, mesh in {
         "all": train.make_mesh(8, 32),
         "odd": train.make_mesh(3, 6),

@@ -45,6 +45,11 @@ def test_a_mesh_equals_one_device(found):
         np.testing.assert_allclose(found["1x2"][name], first, rtol=2e-5, atol=1e-6, err_msg=name)
 
 
+def test_a_carry_is_split_as_its_batch(found):
+    for name, wanted in found["carry_none"].items():
+        np.testing.assert_allclose(found["carry_1x2"][name], wanted, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
 def test_whole_batches_draw_as_on_one_device(found):
     np.testing.assert_allclose(found["2x1"]["train_draw"], found["none"]["train_draw"], rtol=1e-6)
 
