@@ -1,9 +1,16 @@
 """Flax NNX modules: they own parameters and axes, and hold no equations. Batch-major, ``x [*B, T, X]``."""
 
+from recur.nn._attention import Attention
 from recur.nn._beam import Beams
 from recur.nn._beam import beam_search
 from recur.nn._bidirectional import Bidirectional
+from recur.nn._captioner import Captioner
 from recur.nn._embed import Embedding
+from recur.nn._encoder_decoder import DecoderState
+from recur.nn._encoder_decoder import EncoderDecoder
+from recur.nn._encoder_decoder import Memory
+from recur.nn._frames import FrameClassifier
+from recur.nn._frames import FrameEncoder
 from recur.nn._generate import Generated
 from recur.nn._generate import greedy
 from recur.nn._generate import sample
@@ -16,16 +23,25 @@ from recur.nn._many_to_one import SequenceClassifier
 from recur.nn._many_to_one import SequenceRegressor
 from recur.nn._rnn import RNN
 from recur.nn._stack import Stack
+from recur.nn._tagger import SequenceTagger
 
 __all__ = [
     "RNN",
+    "Attention",
     "Beams",
     "Bidirectional",
+    "Captioner",
+    "DecoderState",
     "Embedding",
+    "EncoderDecoder",
+    "FrameClassifier",
+    "FrameEncoder",
     "Generated",
     "LanguageModel",
+    "Memory",
     "SequenceClassifier",
     "SequenceRegressor",
+    "SequenceTagger",
     "Stack",
     "accuracy",
     "beam_search",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from recur._checks import check_key
-from recur._types import Array, Float, Key
+from recur._types import Array, Float, Int, Key
 
 
 def drop(key: Key[Array, ""] | None, values: Float[Array, "*A"], rate: float) -> Float[Array, "*A"]:
@@ -15,7 +15,7 @@ def drop(key: Key[Array, ""] | None, values: Float[Array, "*A"], rate: float) ->
     return jnp.where(kept, values / (1 - rate), 0)
 
 
-def fold_key(key: Key[Array, ""] | None, place: int) -> Key[Array, ""] | None:
+def fold_key(key: Key[Array, ""] | None, place: int | Int[Array, ""]) -> Key[Array, ""] | None:
     """Returns the key of one place in a model that drops; None without a key.
 
     Raises:

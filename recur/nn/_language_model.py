@@ -48,12 +48,11 @@ class LanguageModel(nnx.Module):
         regularization", https://arxiv.org/abs/1409.2329 (where dropout acts).
 
     Example:
-        >>> import jax.numpy as jnp, recur
+        >>> import jax, jax.numpy as jnp, recur
         >>> from flax import nnx
         >>> model = recur.nn.LanguageModel(5, recur.cells.gru, hidden_size=4, rngs=nnx.Rngs(0))
-        >>> ids = jnp.array([[0, 3, 1], [2, 2, 4]])
-        >>> logits, state = model(ids, return_state=True)
-        >>> logits.shape, model.step(state, jnp.array([1, 0]))[0].shape
+        >>> logits, state = jax.eval_shape(lambda: model(jnp.zeros((2, 3), int), return_state=True))
+        >>> logits.shape, jax.eval_shape(model.step, state, jnp.zeros(2, int))[0].shape
         ((2, 3, 5), (2, 5))
     """
 
