@@ -42,7 +42,7 @@ class AntisymmetricCell(Cell):
 
     def project(self, params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
         """Returns ``x V + b`` for all gates."""
-        return project_gates(params, xs)
+        return project_gates(params["kernel"], params["bias"], xs)
 
     def advance(self, params: Params, state: State, projected: Float[Array, "*B G H"]) -> State:
         """Returns the next state. One product with the state serves all gates."""

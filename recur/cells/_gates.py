@@ -130,19 +130,21 @@ def gate_product(x: Float[Array, "*A F"], kernel: Float[Array, "F G H"]) -> Floa
     return product.reshape(*x.shape[:-1], *gates_units)
 
 
-def recurrent_share(params: Params, h: Float[Array, "*A H"], recurrence: str) -> Float[Array, "*A G H"] | None:
+def recurrent_share(
+    kernel: Float[Array, "*H G H"] | None, h: Float[Array, "*A H"], recurrence: str
+) -> Float[Array, "*A G H"] | None:
     """Returns ``h U`` for all gates; None where the gates do not see the state."""
     if recurrence == "none":
         return None
-    kernel = params["recurrent_kernel"]
     if recurrence == "dense":
         return gate_product(h, kernel)
     return h[..., None, :] * expand_to(kernel, h.ndim + 1)
 
 
-def project_gates(params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
+def project_gates(
+    kernel: Float[Array, "X G H"], bias: Float[Array, "G H"], xs: Float[Array, "*A X"]
+) -> Float[Array, "*A G H"]:
     """Returns ``x W + b`` for all gates."""
-    product = gate_product(xs, params["kernel"])
+    product = gate_product(xs, kernel)
     # As one matrix too: the gradient of the bias is a sum over rows then, twenty times faster than over two axes.
-    rows = product.reshape(-1, params["bias"].size) + params["bias"].reshape(1, -1)
-    return rows.reshape(product.shape)
+    return (product.reshape(-1, bias.size) + bias.reshape(1, -1)).reshape(product.shape)

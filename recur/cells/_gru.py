@@ -54,7 +54,7 @@ class ResetBeforeGRU(Cell):
 
     def project(self, params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A 3 H"]:
         """Returns ``x W + b`` for all gates."""
-        return project_gates(params, xs)
+        return project_gates(params["kernel"], params["bias"], xs)
 
     def advance(self, params: Params, state: State, projected: Float[Array, "*B 3 H"]) -> State:
         """Returns the next state."""

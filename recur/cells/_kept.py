@@ -1,107 +1,141 @@
-"""What is kept of a block of gates: enough for the gates and for their derivatives, in one array.
+"""What is kept of the gates: enough for them and for their derivatives, in one array for each kind of gate.
 
-Of a gate through sigmoid or tanh that is its activated value, as ``sigmoid' = a (1 - a)`` and ``tanh' = 1 - a^2``; of
-a linear gate and of one through any other activation the sum ``x W + b + h U``; of a split gate its share ``h U``.
-Sigmoids and tanhs are evaluated for the whole block at once, which compilers turn into faster loops than gate by gate.
+Of gates through sigmoid or tanh that is their activated value, as ``sigmoid' = a (1 - a)`` and ``tanh' = 1 - a^2``; of
+linear gates and of those through any other activation the sum ``x W + b + h U``; of split gates their share ``h U``.
+All gates of a kind lie side by side, so that each activation is evaluated once for a whole block: compilers make faster
+loops of that than of one gate after the other, or of a choice between two activations.
 """
 
+import functools
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from recur._types import Array, Float
-from recur.cells._declaration import Activation, Declaration, Shares
-from recur.cells._gates import expand_to
-
-Activations = tuple[Activation | None, ...]
+from recur.cells._declaration import Declaration, Shares
 
 SIGMOIDS = (jax.nn.sigmoid, jax.lax.logistic)
 TANHS = (jnp.tanh, jax.lax.tanh, jax.nn.tanh)
+SIGMOID, TANH, SUM, SPLIT = range(4)
+"""Kinds of gates, in the order in which they are laid."""
+
+Kept = tuple[Float[Array, "*A K H"], ...]
+
+
+class Layout(NamedTuple):
+    """Where gates lie, by kind.
+
+    Args:
+        order: Declared place of each gate, in the order in which they are laid.
+        kinds: The kind of each block.
+        sizes: Gates of each block.
+        places: By declared place: block and place in it.
+    """
+
+    order: tuple[int, ...]
+    kinds: tuple[int, ...]
+    sizes: tuple[int, ...]
+    places: tuple[tuple[int, int], ...]
+
+    @property
+    def summed(self) -> int:
+        """Gates that are no split ones, which come last."""
+        return len(self.order) - sum(size for kind, size in zip(self.kinds, self.sizes, strict=True) if kind == SPLIT)
+
+
+@functools.cache
+def layout(declared: Declaration) -> Layout:
+    """Returns where the gates of a declaration lie."""
+    kinds = [_kind(declared, place) for place in range(len(declared.gates))]
+    order = sorted(range(len(kinds)), key=lambda place: kinds[place])
+    blocks = [list(block) for _, block in itertools.groupby(order, key=lambda place: kinds[place])]
+    places = {place: (index, within) for index, block in enumerate(blocks) for within, place in enumerate(block)}
+    return Layout(
+        order=tuple(order),
+        kinds=tuple(kinds[block[0]] for block in blocks),
+        sizes=tuple(map(len, blocks)),
+        places=tuple(places[place] for place in range(len(kinds))),
+    )
+
+
+def _kind(declared: Declaration, place: int) -> int:
+    name, activation = declared.gates[place]
+    if name in declared.split:
+        return SPLIT
+    if any(activation is function for function in SIGMOIDS):
+        return SIGMOID
+    return TANH if any(activation is function for function in TANHS) else SUM
 
 
 def keep(
-    declared: Declaration, projected: Float[Array, "*A G H"], share: Float[Array, "*A G H"] | None
-) -> Float[Array, "*A G H"]:
-    """Evaluates the block from its two shares; `share` is None where the gates do not see the state."""
+    where: Layout, projected: Float[Array, "*A G H"], share: Float[Array, "*A G H"] | None, *, read_once: bool
+) -> Kept:
+    """Evaluates the gates from their two shares, both laid by kind; `share` is None where no gate sees the state.
+
+    `read_once` says that one expression reads them all, as that of a state of one field does.
+    """
     sums = projected if share is None else projected + share
-    activations = tuple(activation for _, activation in declared.gates)
-    if not declared.split:
-        return _activate(activations, sums)
-    # Laid side by side rather than chosen by a mask: XLA would fuse the choice, and all before it, into slow loops.
-    is_split = [name in declared.split for name in declared.gate_names]
-    runs, start = [], 0
-    for split, run in itertools.groupby(is_split):
-        part = slice(start, start + len(list(run)))
-        start = part.stop
-        runs.append(share[..., part, :] if split else _activate(activations[part], sums[..., part, :]))
-    return jnp.concatenate(runs, axis=-2)
+    sources = {kind: share if kind == SPLIT else sums for kind in where.kinds}
+    if read_once and where.kinds[0] == SIGMOID and len(where.kinds) > 1:
+        # Written into the block in place: XLA would fuse all that is read once into one loop, which LLVM does not turn
+        # into vector instructions where it holds several transcendental functions; two to three times as slow.
+        last = sources[where.kinds[-1]]
+        start = (0,) * last.ndim
+        block = jax.lax.dynamic_update_slice(last, jax.nn.sigmoid(sums[..., : where.sizes[0], :]), start)
+        sources |= {kind: block for kind, source in sources.items() if source is last or kind == SIGMOID}
+        done = SIGMOID
+    else:
+        done = None
+    blocks, start = [], 0
+    for kind, size in zip(where.kinds, where.sizes, strict=True):
+        part = sources[kind][..., start : start + size, :]
+        start += size
+        activated = jax.nn.sigmoid if kind == SIGMOID else jnp.tanh if kind == TANH else None
+        blocks.append(part if activated is None or kind == done else activated(part))
+    return tuple(blocks)
 
 
-def slopes(declared: Declaration, kept: Float[Array, "*A G H"]) -> Float[Array, "*A G H"]:
-    """Returns the derivative of what was activated by its sum, 1 where nothing was."""
-    activations = tuple(activation for _, activation in declared.gates)
-    return _by_gate(activations, kept, lambda a: a * (1 - a), lambda a: 1 - a * a, jnp.ones_like)
-
-
-def gates(declared: Declaration, projected: Float[Array, "*A G H"], kept: Float[Array, "*A G H"]) -> list[Any]:
+def gates(declared: Declaration, where: Layout, projected: Float[Array, "*A G H"], kept: Kept) -> list[Any]:
     """Returns what the declared function gets, gate by gate: activated values, `Shares` of a split gate."""
-    known = [_is(SIGMOIDS, activation) or _is(TANHS, activation) for _, activation in declared.gates]
     values = []
-    for index, (name, activation) in enumerate(declared.gates):
-        value = kept[..., index, :]
-        if name in declared.split:
-            values.append(Shares(projected[..., index, :], value))
+    for place, (_, activation) in enumerate(declared.gates):
+        block, within = where.places[place]
+        value, kind = kept[block][..., within, :], where.kinds[block]
+        if kind == SPLIT:
+            values.append(Shares(projected[..., where.order.index(place), :], value))
         else:
-            values.append(value if activation is None or known[index] else activation(value))
+            values.append(value if kind != SUM or activation is None else activation(value))
     return values
 
 
 def gate_tangents(
     declared: Declaration,
-    kept: Float[Array, "*A G H"],
-    d_kept: Float[Array, "*A G H"],
+    where: Layout,
+    kept: Kept,
+    d_sums: Float[Array, "*A G H"],
     d_split: Float[Array, "*A S H"] | None,
 ) -> list[Any]:
-    """Returns the tangents of `gates`; `d_split` is that of the input's share of split gates, None for zero."""
-    known = [_is(SIGMOIDS, activation) or _is(TANHS, activation) for _, activation in declared.gates]
+    """Returns the tangents of `gates` from those of their sums, of a split gate of its share ``h U``.
+
+    `d_split` is that of the input's share of split gates, None for zero.
+    """
+    axis = d_sums.ndim - 2
+    blocks = []
     # Slices would have sums of padded arrays as their transpose, a split has a concatenation.
-    parts = jax.lax.split(d_kept, [1] * len(known), axis=d_kept.ndim - 2)
-    values, splits = [], 0
-    for index, (name, activation) in enumerate(declared.gates):
-        value = parts[index][..., 0, :]
-        if name in declared.split:
-            x = jnp.zeros_like(value) if d_split is None else d_split[..., splits, :]
-            splits += 1
+    for kind, a, d in zip(where.kinds, kept, jax.lax.split(d_sums, where.sizes, axis=axis), strict=True):
+        slope = {SIGMOID: lambda a: a * (1 - a), TANH: lambda a: 1 - a * a}.get(kind)
+        blocks.append(jax.lax.split(d if slope is None else d * slope(a), [1] * a.shape[-2], axis=axis))
+    values, splits = [], iter(range(len(where.order)))
+    for place, (_, activation) in enumerate(declared.gates):
+        block, within = where.places[place]
+        value, kind = blocks[block][within][..., 0, :], where.kinds[block]
+        if kind == SPLIT:
+            x = jnp.zeros_like(value) if d_split is None else d_split[..., next(splits), :]
             values.append(Shares(x, value))
-        elif activation is None or known[index]:
-            values.append(value)
+        elif kind == SUM and activation is not None:
+            values.append(jax.jvp(activation, (kept[block][..., within, :],), (value,))[1])
         else:
-            values.append(jax.jvp(activation, (kept[..., index, :],), (value,))[1])
+            values.append(value)
     return values
-
-
-def _activate(activations: Activations, sums: jax.Array) -> jax.Array:
-    return _by_gate(activations, sums, jax.nn.sigmoid, jnp.tanh, lambda sums: sums)
-
-
-def _by_gate(activations: Activations, block: jax.Array, sigmoid: Any, tanh: Any, other: Any) -> jax.Array:
-    """Applies to each gate of the block the function for its activation, evaluated for the whole block."""
-    is_sigmoid, is_tanh = (np.array([_is(names, f) for f in activations]) for names in (SIGMOIDS, TANHS))
-    chosen = {sigmoid: is_sigmoid, tanh: is_tanh, other: ~(is_sigmoid | is_tanh)}
-    first, *more = [(function, where) for function, where in chosen.items() if where.any()]
-    result = first[0](block)
-    for function, where in more:
-        result = jnp.where(over_gates(where, block), function(block), result)
-    return result
-
-
-def _is(functions: tuple, activation: Any) -> bool:
-    return any(activation is function for function in functions)
-
-
-def over_gates(flags: np.ndarray, block: jax.Array) -> jax.Array:
-    """Returns flags ``[G]`` of the gates in the shape of their block."""
-    return expand_to(flags[:, None], block.ndim)

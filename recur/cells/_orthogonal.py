@@ -74,7 +74,11 @@ class OrthogonalCell(Cell):
 
     def project(self, params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A 1 H"]:
         """Returns ``x W + b``; without b where it is the threshold of the activation."""
-        return gate_product(xs, params["kernel"]) if self.activation == MODRELU else project_gates(params, xs)
+        return (
+            gate_product(xs, params["kernel"])
+            if self.activation == MODRELU
+            else project_gates(params["kernel"], params["bias"], xs)
+        )
 
     def advance(self, params: Params, state: State, projected: Float[Array, "*B 1 H"]) -> State:
         """Returns the next state."""

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,29 @@ from recur.cells._base import Affine, FactoredCell, state_type
 from recur.cells._declaration import Activation, Declaration
 from recur.cells._gates import GateInit, expand_to, gate_init, project_gates, recurrent_share
 from recur.cells._init import Chrono, InitSpec
-from recur.cells._kept import gate_tangents, gates, keep, over_gates, slopes
+from recur.cells._kept import Kept, Layout, gate_tangents, gates, keep, layout
 from recur.cells._structure import affine_parts, is_affine
 
 
 @functools.cache
 def _named(name: str, fields: tuple[str, ...]) -> type:
     return namedtuple(name, fields)
+
+
+class Prepared(NamedTuple):
+    """Parameters with the gates laid by kind (see `recur.cells._kept`); no dict, so that none is taken for the other.
+
+    Args:
+        kernel: ``[X, G, H]``.
+        recurrent_kernel: ``[H, G, H]``, ``[G, H]`` where it is diagonal, None where there is none.
+        bias: ``[G, H]``.
+        weights: The per-unit weights by name, ``[H]``.
+    """
+
+    kernel: Float[Array, "X G H"]
+    recurrent_kernel: Float[Array, "*H G H"] | None
+    bias: Float[Array, "G H"]
+    weights: dict[str, Float[Array, "H"]]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -54,78 +70,93 @@ class PointwiseCell(FactoredCell):
         zeros = jnp.zeros((*batch_shape, self.hidden_size), dtype)
         return state_type(*fields)(**dict.fromkeys(fields, zeros))
 
-    def project(self, params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
-        """Returns ``x W + b`` for all gates."""
-        return project_gates(params, xs)
+    @property
+    def _layout(self) -> Layout:
+        return layout(self.declaration)
 
-    def recurrent_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
-        """Returns ``h U`` for all gates; None where the gates do not see the state."""
-        return recurrent_share(prepared, h, self.declaration.recurrence)
+    def prepare(self, params: Params) -> Prepared:
+        """Lays the gates by kind."""
+        order = np.array(self._layout.order)
+
+        def laid(name: str) -> jax.Array | None:
+            leaf = params.get(name)
+            in_place = leaf is None or (order == np.arange(order.size)).all()
+            return leaf if in_place else jnp.take(leaf, order, axis=-2, unique_indices=True)
+
+        weights = {name: params[name] for name, _ in self.declaration.weights}
+        return Prepared(laid("kernel"), laid("recurrent_kernel"), laid("bias"), weights)
+
+    def project(self, params: Prepared, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
+        """Returns ``x W + b`` for all gates, laid by kind."""
+        return project_gates(params.kernel, params.bias, xs)
+
+    def recurrent_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
+        """Returns ``h U`` for all gates, laid by kind; None where the gates do not see the state."""
+        return recurrent_share(prepared.recurrent_kernel, h, self.declaration.recurrence)
 
     @property
     def own_units(self) -> bool:
         """Whether the recurrent kernel is diagonal or absent."""
         return self.declaration.recurrence != "dense"
 
-    def own_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
+    def own_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
         """Returns the diagonal of the recurrent kernels; None where there is no kernel."""
         if self.declaration.recurrence == "none":
             return None
-        kernel = prepared["recurrent_kernel"]
+        kernel = prepared.recurrent_kernel
         own = kernel if self.declaration.recurrence == "diagonal" else jnp.einsum("hgh->gh", kernel)
         return jnp.broadcast_to(own, (*h.shape[:-1], *own.shape)).astype(h.dtype)
 
-    def keep(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Float[Array, "*B G H"]:
+    def keep(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Kept:
         """Returns what is kept of the gates: activated values where they give their own derivative."""
-        return keep(self.declaration, projected, share)
+        return keep(self._layout, projected, share, read_once=len(self.declaration.state) == 1)
 
     def activate(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Any:
         """Returns the gates, by name: activated sums, or both shares where the gate is split."""
-        return self._gates(gates(self.declaration, projected, self.keep(projected, share)))
+        return self._gates(gates(self.declaration, self._layout, projected, self.keep(projected, share)))
 
-    def update(
-        self, prepared: Any, state: State, projected: Float[Array, "*B G H"], kept: Float[Array, "*B G H"]
-    ) -> State:
+    def update(self, prepared: Prepared, state: State, projected: Float[Array, "*B G H"], kept: Kept) -> State:
         """Applies the declared function and checks that it returns the declared state."""
-        return self._apply(self._gates(gates(self.declaration, projected, kept)), state, self._weights(prepared))
+        values = self._gates(gates(self.declaration, self._layout, projected, kept))
+        return self._apply(values, state, self._weights(prepared))
 
     def input_tangent(
         self, d_projected: Float[Array, "*B G H"], d_share: Float[Array, "*B G H"] | None
     ) -> tuple[Float[Array, "*B G H"], Float[Array, "*B S H"] | None]:
         """Returns the tangent of the gates' sums, and of the input's share of split gates; None without these."""
-        split, declared = None, self.declaration
-        if declared.split:
-            is_split = np.array([name in declared.split for name in declared.gate_names])
-            split = d_projected[..., is_split, :]
-            d_projected = jnp.where(over_gates(is_split, d_projected), 0, d_projected)
+        split, summed = None, self._layout.summed
+        if self.declaration.split:
+            split = d_projected[..., summed:, :]
+            is_summed = np.arange(d_projected.shape[-2]) < summed
+            d_projected = jnp.where(expand_to(is_summed[:, None], d_projected.ndim), d_projected, 0)
         return (d_projected if d_share is None else d_projected + d_share), split
 
     def update_tangent(
         self,
-        prepared: Any,
+        prepared: Prepared,
         state: State,
         projected: Float[Array, "*B G H"],
-        kept: Float[Array, "*B G H"],
-        d_prepared: Any,
+        kept: Kept,
+        d_prepared: Prepared,
         d_state: State,
         d_sums: Float[Array, "*B G H"] | None,
         d_split: Float[Array, "*B S H"] | None,
     ) -> State:
         """Returns the tangent of a step."""
         declared, weights = self.declaration, self._weights(prepared)
-        values = self._gates(gates(declared, projected, kept))
+        values = self._gates(gates(declared, self._layout, projected, kept))
         d_weights = jax.tree.map(jnp.zeros_like, weights) if d_prepared is None else self._weights(d_prepared)
         if d_sums is None:
             return jax.jvp(lambda *rest: self._apply(values, *rest), (state, weights), (d_state, d_weights))[1]
-        d_values = self._gates(gate_tangents(declared, kept, d_sums * slopes(declared, kept), d_split))
+        d_values = self._gates(gate_tangents(declared, self._layout, kept, d_sums, d_split))
         return jax.jvp(self._apply, (values, state, weights), (d_values, d_state, d_weights))[1]
 
     def _gates(self, values: list[Any]) -> Any:
         return _named("Gates", self.declaration.gate_names)(*values)
 
-    def _weights(self, prepared: Any) -> Any:
+    def _weights(self, prepared: Prepared) -> Any:
         names = tuple(name for name, _ in self.declaration.weights)
-        return _named("Weights", names)(*(prepared[name] for name in names))
+        return _named("Weights", names)(*(prepared.weights[name] for name in names))
 
     def _apply(self, values: Any, state: State, weights: Any) -> State:
         declared = self.declaration
@@ -148,7 +179,7 @@ class PointwiseCell(FactoredCell):
         """Whether the declared step is affine in the state, unit by unit, as its program tells."""
         return is_affine(self)
 
-    def affine(self, prepared: Any, projected: Float[Array, "*B G H"]) -> Affine | None:
+    def affine(self, prepared: Prepared, projected: Float[Array, "*B G H"]) -> Affine | None:
         """Returns decay and drive where the declared step is affine in the state, unit by unit."""
         return affine_parts(self, prepared, projected)
 
