@@ -4,6 +4,8 @@ from recur.train._checkpoints import Checkpoints
 from recur.train._epoch import make_epoch
 from recur.train._evaluate import evaluate
 from recur.train._fit import fit
+from recur.train._fit_batches import BatchIterator
+from recur.train._fit_batches import fit_batches
 from recur.train._loop import Fit
 from recur.train._loop import Hooks
 from recur.train._loop import NonFiniteError
@@ -18,6 +20,7 @@ from recur.train._step import Loss
 from recur.train._step import make_step
 
 __all__ = [
+    "BatchIterator",
     "Best",
     "Checkpoints",
     "Fit",
@@ -30,6 +33,7 @@ __all__ = [
     "TrainState",
     "evaluate",
     "fit",
+    "fit_batches",
     "init_state",
     "make_epoch",
     "make_mesh",

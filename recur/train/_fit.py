@@ -15,7 +15,7 @@ from recur._types import Array, Int, PyTree
 from recur.train import _loop
 from recur.train._epoch import epoch_rows, sample_count, steps_per_epoch, take_rows
 from recur.train._evaluate import evaluate
-from recur.train._mesh import batch_axis, check_mesh, map_seeds, place, split
+from recur.train._mesh import batch_axis, check_mesh, place
 from recur.train._program import Log, Method, empty_log, log_step, record, seed_spec, slot_of, state_specs
 from recur.train._state import TrainState
 from recur.train._step import Loss
@@ -85,8 +85,7 @@ def fit(
         ValueError: An argument that does not fit the others, or a checkpoint of another run.
         TypeError: A number that is not whole.
     """
-    if data_axis not in (None, 0) or (data_axis == 0 and not state.step.ndim):
-        raise ValueError(f"data_axis: expected None, or 0 with a state of several seeds, got {data_axis}")
+    check_data_axis(state, data_axis)
     if state.carry is not None and shuffle:
         raise ValueError(
             "shuffle: expected False for a state with a carry, which goes on where a batch ended, got True"
@@ -98,9 +97,10 @@ def fit(
     total = check_positive("steps", steps) if epochs is None else check_positive("epochs", epochs) * per_epoch
     method = make_method(
         state,
-        mesh=check_mesh(mesh, state.step.size if state.step.ndim else None, batch_size),
-        loss=loss,
-        optimizer=optimizer,
+        loss,
+        optimizer,
+        batch_size=batch_size,
+        mesh=mesh,
         clip_norm=clip_norm,
         ema_decay=ema_decay,
         monitor=monitor or ("train_loss" if validation is None else "val_loss"),
@@ -109,15 +109,31 @@ def fit(
         seeds_at_once=seeds_at_once,
     )
     source = _OnDevice(method, data, validation, batch_size, data_axis, shuffle)
-    patience = None if patience is None else check_positive("patience", patience)
     return _loop.run(state, source, method, steps=total, patience=patience, hooks=hooks or _loop.Hooks())
 
 
-def make_method(state: TrainState, *, seeds_at_once: int | None, **options: Any) -> Method:
-    """Returns the `Method` of a state, with as many seeds at once as the device likes."""
+def check_data_axis(state: TrainState, data_axis: int | None) -> None:
+    """Raises ValueError unless the axis is known, and the state has it too."""
+    if data_axis not in (None, 0) or (data_axis == 0 and not state.step.ndim):
+        raise ValueError(f"data_axis: expected None, or 0 with a state of several seeds, got {data_axis}")
+
+
+def make_method(
+    state: TrainState,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    batch_size: int | None,
+    mesh: Mesh | None,
+    seeds_at_once: int | None,
+    **options: Any,
+) -> Method:
+    """Returns the `Method` of a state, on devices that divide its seeds and the batch."""
+    seeds = state.step.size if state.step.ndim else None
     if seeds_at_once is None:
-        seeds_at_once = 1 if jax.default_backend() == "cpu" else max(state.step.size, 1)
-    return Method(**options, seeds_at_once=check_positive("seeds_at_once", seeds_at_once))
+        seeds_at_once = 1 if jax.default_backend() == "cpu" else state.step.size
+    at_once = check_positive("seeds_at_once", seeds_at_once)
+    return Method(loss, optimizer, mesh=check_mesh(mesh, seeds, batch_size), seeds_at_once=at_once, **options)
 
 
 class _OnDevice:
@@ -200,20 +216,16 @@ def run_steps(
 
         return jax.lax.while_loop(lambda carry: carry[0] < stop, until_a_boundary, (start, state, log))[1:]
 
-    def all_seeds(state: TrainState, log: Log, data: PyTree, validation: PyTree | None, *bounds: Array) -> Any:
-        if not state.step.ndim:
-            return one_seed(state, log, data, validation, *bounds)
-        shared, own = ((data, validation), ()) if data_axis is None else ((), (data, validation))
-
-        def of_seed(trees: PyTree) -> tuple[TrainState, Log]:
-            return one_seed(*trees, *shared, *bounds)
-
-        return map_seeds(of_seed, (state, log, *own), method.seeds_at_once)
-
     of_state, of_log = state_specs(state), seed_spec(state)
     of_data = of_log if data_axis == 0 else Spec()
-    in_specs = (of_state, of_log, of_data, of_data, Spec(), Spec(), Spec())
-    return split(all_seeds, method.mesh, in_specs, (of_state, of_log))(state, log, data, validation, start, stop, total)
+    all_seeds = method.over_seeds(
+        one_seed,
+        state,
+        in_axes=(0, 0, data_axis, data_axis, None, None, None),
+        in_specs=(of_state, of_log, of_data, of_data, Spec(), Spec(), Spec()),
+        out_specs=(of_state, of_log),
+    )
+    return all_seeds(state, log, data, validation, start, stop, total)
 
 
 @functools.partial(jax.jit, static_argnames=STATIC)

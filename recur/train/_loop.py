@@ -98,6 +98,8 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
 
     How a run is cut in calls, and where it is stopped and goes on, changes no bit of it.
     """
+    if patience is not None:
+        check_positive("patience", patience)
     progress = Progress(0.0, [], {})
     if hooks.checkpoints is not None and hooks.checkpoints.latest() is not None:
         state, progress = hooks.checkpoints.restore(state)
@@ -109,7 +111,6 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
 
     if is_over():
         return Fit(state, history, True)
-    seeds_at_once = method.seeds_at_once if state.step.ndim else None
     log = source.start(state, progress.position)
     log = log._replace(means=_restored(progress.means, log.means))
     # A copy, because the compiled call takes the memory of the state it is given.
@@ -119,7 +120,7 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
     began -= progress.wall_s
 
     def look() -> None:
-        found = run_probe(state.params, probe=hooks.probe, seeds_at_once=seeds_at_once, mesh=method.mesh)
+        found = run_probe(state, probe=hooks.probe, method=method)
         probed.append(Probed(step, jax.device_get(found)))
         for call in hooks.on_probe:
             call(probed[-1])

@@ -76,14 +76,40 @@ def place(tree: PyTree, mesh: Mesh | None, specs: PyTree) -> PyTree:
     return jax.device_put(tree, jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs))
 
 
-def split(function: Callable, mesh: Mesh | None, in_specs: PyTree, out_specs: PyTree) -> Callable:
-    """Returns the function run on every device of a mesh on its own part; as it is where there is no mesh."""
+def over_seeds(
+    function: Callable,
+    *,
+    mesh: Mesh | None,
+    at_once: int | None,
+    in_axes: tuple[int | None, ...],
+    in_specs: tuple[PyTree, ...],
+    out_specs: PyTree,
+) -> Callable:
+    """Returns a function of one seed as one of all seeds, run on the devices of a mesh.
+
+    Args:
+        function: Of arrays without an axis of seeds.
+        mesh: None for the default device.
+        at_once: `at_once` seeds go side by side on a device, such groups one after the other; None where there is one
+            seed, without an axis.
+        in_axes: For every argument 0 if it has an axis S, None if seeds share it.
+        in_specs: How arguments are split over the devices, a prefix of each.
+        out_specs: How results are.
+    """
+
+    def on_a_device(*arguments: PyTree) -> PyTree:
+        if at_once is None:
+            return function(*arguments)
+
+        def of_seed(own: list[PyTree]) -> PyTree:
+            left = iter(own)
+            pairs = zip(arguments, in_axes, strict=True)
+            return function(*(shared if axis is None else next(left) for shared, axis in pairs))
+
+        own = [argument for argument, axis in zip(arguments, in_axes, strict=True) if axis == 0]
+        # A group of 1 is mapped without a vmap, which would turn its products into batched ones.
+        return jax.lax.map(of_seed, own, batch_size=None if at_once == 1 else at_once)
+
     if mesh is None:
-        return function
-    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-
-
-def map_seeds(function: Callable[[PyTree], PyTree], trees: PyTree, at_once: int) -> PyTree:
-    """Maps a function over the leading axis S: `at_once` seeds side by side, such groups one after the other."""
-    # A group of 1 is mapped without a vmap, which would turn its products into batched ones.
-    return jax.lax.map(function, trees, batch_size=None if at_once == 1 else at_once)
+        return on_a_device
+    return jax.shard_map(on_a_device, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from recur._types import Array, Int, PyTree
-from recur.train._mesh import BATCH, SEED, map_seeds, split
+from recur.train._mesh import BATCH, SEED, over_seeds
 from recur.train._state import Best, TrainState
 from recur.train._step import Loss, Metrics, make_step
 
@@ -54,6 +54,11 @@ class Method:
         return make_step(
             self.loss, self.optimizer, clip_norm=self.clip_norm, ema_decay=self.ema_decay, axis_name=axis_name
         )
+
+    def over_seeds(self, function: Callable, state: TrainState, **options: Any) -> Callable:
+        """Returns a function of one seed as one of all seeds of the state; options as in `_mesh.over_seeds`."""
+        at_once = self.seeds_at_once if state.step.ndim else None
+        return over_seeds(function, mesh=self.mesh, at_once=at_once, **options)
 
     def is_better(self, value: jax.Array, best: jax.Array) -> jax.Array:
         """Returns whether a value of the monitored metric beats the best one so far, nan for none."""
@@ -133,11 +138,8 @@ def state_specs(state: TrainState) -> TrainState:
     return TrainState(*[by_seed] * 6, carry=Spec(*by_seed, BATCH))
 
 
-@functools.partial(jax.jit, static_argnames=("probe", "seeds_at_once", "mesh"))
-def run_probe(
-    params: PyTree, *, probe: Callable[[PyTree], PyTree], seeds_at_once: int | None, mesh: Mesh | None
-) -> PyTree:
-    """Returns what `probe` says of the parameters, with a leading axis S for S seeds; None says that there is one."""
-    if seeds_at_once is None:
-        return split(probe, mesh, Spec(), Spec())(params)
-    return split(lambda params: map_seeds(probe, params, seeds_at_once), mesh, Spec(SEED), Spec(SEED))(params)
+@functools.partial(jax.jit, static_argnames=("probe", "method"))
+def run_probe(state: TrainState, *, probe: Callable[[PyTree], PyTree], method: Method) -> PyTree:
+    """Returns what `probe` says of the parameters, with a leading axis S for S seeds."""
+    specs = seed_spec(state)
+    return method.over_seeds(probe, state, in_axes=(0,), in_specs=(specs,), out_specs=specs)(state.params)

@@ -40,7 +40,19 @@ def samples(seed, count):
 
 
 def stack(trees):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return jax.tree.map(
+        lambda *leaves: np.stack(leaves) if isinstance(leaves[0], np.ndarray) else jnp.stack(leaves), *trees
+    )
+
+
+def take(samples, rows):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], samples)
+
+
+def order(seed, epoch):
+    """The rows of both batches of an epoch."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 0), epoch)
+    return np.asarray(jax.random.permutation(key, 10))[:8].reshape(2, 4)
 
 
 def mesh_of(name):
@@ -63,7 +75,6 @@ def main(folder):
     both = {"data_axis": 0, **stack(each)}
     fit = functools.partial(train.fit, loss=loss, optimizer=OPTIMIZER, batch_size=4)
     found = {name: numbers(fit(states, **both, epochs=3, mesh=mesh_of(name))) for name in ("none", "2x1", "2x2")}
-    found["1x2"] = numbers(fit(start(0), **each[0], epochs=3, mesh=mesh_of("1x2")))
     for name in ("2x2", "none"):
         with train.Checkpoints(folder / f"checkpoints_{name}") as checkpoints:
             options = {**both, "hooks": train.Hooks(checkpoints=checkpoints)}
@@ -74,6 +85,15 @@ def main(folder):
         options = {"data": samples(0, 12), "validation": samples(1, 8), "shuffle": False, "batch_size": 4}
         fitted = train.fit(stream, loss_with_carry, OPTIMIZER, **options, epochs=2, mesh=mesh_of(name))
         found[f"carry_{name}"] = {**numbers(fitted), "carry": np.asarray(fitted.state.carry)}
+    # The very batches that the device draws; of validation a part that two devices divide, and one that they do not.
+    batches = [
+        stack([take(each[n]["data"], order(n, epoch)[step]) for n in (0, 1)]) for epoch in range(3) for step in (0, 1)
+    ]
+    validation = [
+        stack([take(each[n]["validation"], rows) for n in (0, 1)]) for rows in (np.arange(4), np.arange(4, 7))
+    ]
+    options = {"data_axis": 0, "steps": 6, "eval_every": 2, "validation": validation, "mesh": mesh_of("2x2")}
+    found["batches"] = numbers(train.fit_batches(states, loss, OPTIMIZER, batches, **options))
     for name, mesh in {
         "all": train.make_mesh(8, 32),
         "odd": train.make_mesh(3, 6),

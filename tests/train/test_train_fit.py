@@ -118,8 +118,7 @@ def test_a_run_that_goes_on_ends_as_one_never_stopped(tmp_path, seeds):
         assert len(again.history) == 7
 
 
-@pytest.mark.parametrize("seeds_at_once", [1, 2, 3])
-@pytest.mark.parametrize("data_axis", [None, 0])
+@pytest.mark.parametrize(("seeds_at_once", "data_axis"), [(1, None), (2, 0), (3, None)])
 def test_seeds_together_equal_single_runs(seeds_at_once, data_axis):
     data, validation = samples(0), samples(1, 6)
     if data_axis == 0:
@@ -191,6 +190,58 @@ def test_bad_numbers_name_the_seed():
     starts = [train.init_state(jnp.array([x]), optimizer, jax.random.key(0)) for x in (-50.0, 0.0, 2.0)]
     with pytest.raises(train.NonFiniteError, match=r"of seed index 2 is infinite or not a number at step 3;"):
         train.fit(stack(starts), breaks_at_step_5, optimizer, jnp.ones(12), batch_size=2, epochs=2)
+
+
+def counting(params, batch, key):
+    """Descent adds 1 to the parameter in every step: before step n, counted from 0, it is n, and the loss -n."""
+    return -params.sum(), {"score": -((params.sum() - 3) ** 2)}
+
+
+def count_steps(ema=False, **options):
+    state = train.init_state(jnp.zeros(1), SGD, jax.random.key(0), ema=ema)
+    options = {"data": jnp.ones(6), "validation": jnp.ones(2), "batch_size": 2, **options}
+    return train.fit(state, counting, SGD, **options)
+
+
+SGD = optax.sgd(1.0)
+
+
+def test_evaluations_come_when_asked_and_at_the_end():
+    """Epochs are of 3 steps; records of 2, and one of the step that is left."""
+    history = count_steps(steps=7, eval_every=2).history
+    assert [record.step for record in history] == [2, 4, 6, 7]
+    np.testing.assert_allclose([record.metrics["train_loss"] for record in history], [-0.5, -2.5, -4.5, -6])
+    np.testing.assert_allclose([record.metrics["val_loss"] for record in history], [-2, -4, -6, -7])
+
+
+def test_patience_ends_a_run_that_no_longer_improves(tmp_path):
+    best_is = {"monitor": "val_score", "maximize": True, "eval_every": 1}
+    with train.Checkpoints(tmp_path) as checkpoints:
+        hooks = train.Hooks(checkpoints=checkpoints)
+        fitted = count_steps(steps=50, patience=4, hooks=hooks, **best_is)
+        assert fitted.finished
+        assert fitted.state.step == 7
+        assert (fitted.state.best.step, fitted.state.best.value, fitted.state.best.params[0]) == (3, 0, 3)
+        # Started again, it stays where it is.
+        assert count_steps(steps=50, patience=4, hooks=hooks, **best_is).state.step == 7
+    assert count_steps(steps=50, patience=4).state.step == 50
+
+
+def test_the_moving_average_is_what_is_evaluated():
+    history = count_steps(ema=True, steps=4, eval_every=1, ema_decay=0.3)
+    average, wanted = 0.0, []
+    for n in range(1, 5):
+        decay = min(0.3, (1 + n) / (10 + n))
+        average = decay * average + (1 - decay) * n
+        wanted.append(-average)
+    assert history.state.params == 4
+    np.testing.assert_allclose([record.metrics["val_loss"] for record in history.history], wanted, rtol=1e-6)
+    np.testing.assert_allclose(history.state.evaluated, -wanted[-1], rtol=1e-6)
+    np.testing.assert_allclose(history.state.best.params, -wanted[-1], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"ema_decay: expected a number with init_state\(..., ema=True\)"):
+        count_steps(steps=4, ema_decay=0.3)
+    with pytest.raises(ValueError, match="ema_decay: expected a number between 0 and 1, or None"):
+        count_steps(steps=4, ema_decay=1.0)
 
 
 def test_bad_validation_is_found():

@@ -1,0 +1,269 @@
+"""Training on batches that come from the host: files too large for the device, sequences of unequal length."""
+
+import functools
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
+
+from recur._checks import check_positive
+from recur._types import Array, Bool, Int, PyTree
+from recur.train import _loop
+from recur.train._evaluate import Sums, add, means, weighed
+from recur.train._fit import check_data_axis, make_method
+from recur.train._mesh import BATCH, SEED, batch_axis, place
+from recur.train._program import Log, Method, empty_log, log_step, record, seed_spec, slot_of, state_specs
+from recur.train._state import TrainState
+from recur.train._step import Loss
+
+
+@runtime_checkable
+class BatchIterator(Protocol):
+    """Batches one after the other, from a place that can be saved; grain's iterators are such."""
+
+    def __next__(self) -> PyTree:
+        """Returns the next batch, arrays ``[B, ...]`` in a pytree; what has no axis belongs to the whole batch."""
+
+    def get_state(self) -> Any:
+        """Returns where it stands, as numbers, texts, lists and dicts."""
+
+    def set_state(self, state: Any) -> None:
+        """Goes to where another iterator over the same data stood."""
+
+
+def fit_batches(
+    state: TrainState,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    batches: Iterable[PyTree],
+    *,
+    steps: int,
+    eval_every: int,
+    validation: Iterable[PyTree] | None = None,
+    data_axis: int | None = None,
+    monitor: str | None = None,
+    maximize: bool = False,
+    patience: int | None = None,
+    clip_norm: float | None = 1.0,
+    ema_decay: float | None = None,
+    seeds_at_once: int | None = None,
+    mesh: Mesh | None = None,
+    hooks: _loop.Hooks | None = None,
+) -> _loop.Fit:
+    """Trains until `steps` steps are done, those that the state has taken included, one batch a step.
+
+    All else is as in `fit`: seeds, meshes, records, checkpoints, and a run that goes on where it was stopped. Each
+    shape of batch is a program of its own, compiled when it first comes; so let there be few, padded to some lengths.
+    A batch that a mesh's batch axis does not divide is computed whole on all its devices.
+
+    Args:
+        state: From `init_state`. With a carry, each row of a batch goes on where that row of the batch before ended.
+        loss: As in `make_step`. Of batches with padding it returns the metric ``weight``, so that means over several
+            are over what counts.
+        optimizer: As in `make_step`.
+        batches: What `iter` makes a `BatchIterator` of, so that its place is saved with the checkpoints and a run goes
+            on there; without checkpoints any iterable. It must last for all steps.
+        steps: Steps in all.
+        eval_every: Steps between two evaluations, each of which makes a `Record`. The last step always makes one.
+        validation: Batches to evaluate on, read from their start every time. A carry begins with zeros.
+        data_axis: None if seeds share the batches; 0 if every array has an axis for them, ``[S, B, ...]``.
+        monitor: As in `fit`.
+        maximize: As in `fit`.
+        patience: As in `fit`.
+        clip_norm: As in `make_step`.
+        ema_decay: As in `fit`.
+        seeds_at_once: As in `fit`.
+        mesh: As in `fit`.
+        hooks: Checkpoints, callbacks, a probe.
+
+    Returns:
+        `Fit`.
+
+    Raises:
+        NonFiniteError: As in `fit`.
+        ValueError: An argument that does not fit the others, a checkpoint of another run, or batches that end early.
+        TypeError: A number that is not whole, or batches whose place cannot be saved where there are checkpoints.
+    """
+    hooks = hooks or _loop.Hooks()
+    check_data_axis(state, data_axis)
+    iterator = iter(batches)
+    if hooks.checkpoints is not None and not isinstance(iterator, BatchIterator):
+        raise TypeError(
+            f"batches: expected an iterator with get_state and set_state, got {type(iterator).__name__}, whose place "
+            "cannot be saved; leave out the checkpoints, or read through grain"
+        )
+    if validation is not None and iter(validation) is validation:
+        raise TypeError(
+            f"validation: expected batches that can be read again, got {type(validation).__name__}; make it a list"
+        )
+    rows = jax.tree.leaves(state.carry)
+    method = make_method(
+        state,
+        loss,
+        optimizer,
+        batch_size=rows[0].shape[state.step.ndim] if rows else None,
+        mesh=mesh,
+        clip_norm=clip_norm,
+        ema_decay=ema_decay,
+        monitor=monitor or ("train_loss" if validation is None else "val_loss"),
+        maximize=maximize,
+        every=check_positive("eval_every", eval_every),
+        seeds_at_once=seeds_at_once,
+    )
+    source = _FromHost(method, iterator, validation, data_axis)
+    return _loop.run(state, source, method, steps=check_positive("steps", steps), patience=patience, hooks=hooks)
+
+
+class _FromHost:
+    """Batches from the host, as a `_loop.Source`."""
+
+    def __init__(self, method: Method, iterator: Any, validation: Iterable[PyTree] | None, data_axis: int | None):
+        self._static = {"method": method, "data_axis": data_axis}
+        self._iterator, self._validation = iterator, validation
+        self._first, self._sums = None, None
+
+    def start(self, state: TrainState, position: Any) -> Log:
+        if position is not None:
+            self._iterator.set_state(position)
+        # Looked at for the names of its metrics; the first step takes it.
+        self._first = self._next(int(state.step.max()))
+        sample = None if self._validation is None else next(iter(self._validation), None)
+        if self._validation is not None and sample is None:
+            raise ValueError("validation: expected at least one batch, got none; leave it out")
+        log, sums = _empty(state, self._first, sample, **self._static)
+        self._sums = place(sums, self._static["method"].mesh, seed_spec(state))
+        return log
+
+    def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
+        method = self._static["method"]
+        for index in range(start, stop):
+            batch, self._first = self._next(index) if self._first is None else self._first, None
+            state, log = run_batch(state, log, self._placed(batch), np.int32(index), **self._static)
+            end = index + 1
+            if end % method.every == 0 or end == total:
+                slot = np.int32(slot_of(end, start, method.every))
+                state, log = run_record(state, log, self._validated(state), slot, method=method)
+        return state, log
+
+    def position(self) -> Any:
+        return self._iterator.get_state()
+
+    def _next(self, index: int) -> PyTree:
+        try:
+            batch = next(self._iterator)
+        except StopIteration:
+            raise ValueError(f"batches: expected one for every step, got {index}; let them repeat") from None
+        batch_size(batch, self._static["data_axis"])
+        return batch
+
+    def _placed(self, batch: PyTree) -> PyTree:
+        mesh, data_axis = self._static["method"].mesh, self._static["data_axis"]
+        return batch if mesh is None else place(batch, mesh, _split_batch(batch, mesh, data_axis)[0])
+
+    def _validated(self, state: TrainState) -> Sums | None:
+        if self._validation is None:
+            return None
+        sums, first = self._sums, True
+        for batch in self._validation:
+            sums, carry = run_evaluation(state, sums, self._placed(batch), np.bool_(first), **self._static)
+            state, first = state._replace(carry=carry), False
+        return sums
+
+
+STATIC = ("method", "data_axis")
+
+
+@functools.partial(jax.jit, static_argnames=STATIC, donate_argnames=("state", "log"))
+def run_batch(
+    state: TrainState, log: Log, batch: PyTree, index: Int[Array, ""], *, method: Method, data_axis: int | None
+) -> tuple[TrainState, Log]:
+    """Takes the step `index`, counted from 0, of all seeds."""
+    of_batch, axis_name = _split_batch(batch, method.mesh, data_axis)
+    step = method.step(axis_name)
+
+    def one_seed(state: TrainState, log: Log, batch: PyTree, index: Array) -> tuple[TrainState, Log]:
+        state, metrics = step(state, batch)
+        return state, log_step(method, log, metrics, index)
+
+    out_specs = (state_specs(state), seed_spec(state))
+    in_axes, in_specs = (0, 0, data_axis, None), (*out_specs, of_batch, Spec())
+    all_seeds = method.over_seeds(one_seed, state, in_axes=in_axes, in_specs=in_specs, out_specs=out_specs)
+    return all_seeds(state, log, batch, index)
+
+
+@functools.partial(jax.jit, static_argnames=STATIC)
+def run_evaluation(
+    state: TrainState, sums: Sums, batch: PyTree, first: Bool[Array, ""], *, method: Method, data_axis: int | None
+) -> tuple[Sums, PyTree]:
+    """Adds what a batch says to the sums, and returns the carry after it; `first` begins both with zeros."""
+    of_batch, axis_name = _split_batch(batch, method.mesh, data_axis)
+
+    def one_seed(state: TrainState, sums: Sums, batch: PyTree, first: Array) -> tuple[Sums, PyTree]:
+        sums, carry = jax.tree.map(lambda leaf: jnp.where(first, 0, leaf), (sums, state.carry))
+        more, carry = weighed(method.loss, state.evaluated, batch, batch_size(batch), carry)
+        return add(sums, more if axis_name is None else jax.lax.psum(more, axis_name)), carry
+
+    of_state, by_seed = state_specs(state), seed_spec(state)
+    in_axes, in_specs = (0, 0, data_axis, None), (of_state, by_seed, of_batch, Spec())
+    out_specs = (by_seed, of_state.carry)
+    all_seeds = method.over_seeds(one_seed, state, in_axes=in_axes, in_specs=in_specs, out_specs=out_specs)
+    return all_seeds(state, sums, batch, first)
+
+
+@functools.partial(jax.jit, static_argnames="method", donate_argnames=("state", "log"))
+def run_record(
+    state: TrainState, log: Log, sums: Sums | None, slot: Int[Array, ""], *, method: Method
+) -> tuple[TrainState, Log]:
+    """Writes a record, of all seeds."""
+
+    def one_seed(state: TrainState, log: Log, sums: Sums | None, slot: Array) -> tuple[TrainState, Log]:
+        return record(method, state, log, None if sums is None else means(sums), slot)
+
+    out_specs = (state_specs(state), seed_spec(state))
+    in_specs = (*out_specs, seed_spec(state), Spec())
+    all_seeds = method.over_seeds(one_seed, state, in_axes=(0, 0, 0, None), in_specs=in_specs, out_specs=out_specs)
+    return all_seeds(state, log, sums, slot)
+
+
+@functools.partial(jax.jit, static_argnames=STATIC)
+def _empty(
+    state: TrainState, batch: PyTree, sample: PyTree | None, *, method: Method, data_axis: int | None
+) -> tuple[Log, Sums | None]:
+    """Returns the empty log, and sums of zero to evaluate with."""
+
+    def shapes(state: TrainState, batch: PyTree, sample: PyTree | None) -> Any:
+        sums = (
+            None if sample is None else weighed(method.loss, state.params, sample, batch_size(sample), state.carry)[0]
+        )
+        return method.step(None)(state, batch)[1], sums
+
+    if state.step.ndim:
+        shapes = jax.vmap(shapes, in_axes=(0, data_axis, data_axis))
+    metrics, sums = jax.eval_shape(shapes, state, batch, sample)
+    log = empty_log(metrics, None if sums is None else sums[0])
+    return log, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+
+
+def batch_size(batch: PyTree, data_axis: int | None = None) -> int:
+    """Returns B of arrays ``[B, ...]``, after the axis of seeds if there is one; raises where they disagree."""
+    axis = 0 if data_axis is None else 1
+    sizes = {np.shape(leaf)[axis] for leaf in jax.tree.leaves(batch) if np.ndim(leaf) > axis}
+    if len(sizes) != 1:
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
+        raise ValueError(f"batches: expected arrays [B, ...] with one B, got shapes {shapes}")
+    return sizes.pop()
+
+
+def _split_batch(batch: PyTree, mesh: Mesh | None, data_axis: int | None) -> tuple[PyTree, str | None]:
+    """Returns how a batch is split over a mesh, and the axis that its rows are split on, None if they are not."""
+    axis_name = batch_axis(mesh)
+    if axis_name is None or batch_size(batch, data_axis) % mesh.shape[BATCH]:
+        axis_name = None
+    by_seed = () if data_axis is None else (SEED,)
+    rows = Spec(*by_seed, axis_name)
+    return jax.tree.map(lambda leaf: rows if np.ndim(leaf) > len(by_seed) else Spec(*by_seed), batch), axis_name
