@@ -60,9 +60,9 @@ class Captioner(nnx.Module):
     Example:
         >>> import jax, jax.numpy as jnp, recur
         >>> from flax import nnx
-        >>> model = recur.nn.Captioner(64, 30, recur.cells.gru, hidden_size=8, rngs=nnx.Rngs(0))
+        >>> model = recur.nn.Captioner(64, 5, recur.cells.gru, hidden_size=4, rngs=nnx.Rngs(0))
         >>> jax.eval_shape(lambda: model(jnp.ones((2, 64)), jnp.zeros((2, 5), int))).shape
-        (2, 5, 30)
+        (2, 5, 5)
     """
 
     def __init__(

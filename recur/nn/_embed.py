@@ -61,7 +61,7 @@ class Embedding(nnx.Module):
         if self.table is None:
             known = (ids >= 0) & (ids < self.vocabulary_size)
             return jnp.where(known[..., None], jax.nn.one_hot(ids, self.vocabulary_size, dtype=self.dtype), jnp.nan)
-        vectors = self.table[...].at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        vectors = jnp.asarray(self.table[...]).at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
         return drop(key, vectors if self.scale == 1 else vectors * self.scale, self.dropout)
 
 

@@ -108,7 +108,7 @@ class EncoderDecoder(nnx.Module):
         >>> import functools, jax, jax.numpy as jnp, recur
         >>> from flax import nnx
         >>> model = recur.nn.EncoderDecoder(
-        ...     9, 7, recur.cells.lstm, hidden_size=8, embedding_size=8, tied=True, rngs=nnx.Rngs(0))
+        ...     9, 7, recur.cells.lstm(4), embedding_size=4, tied=True, rngs=nnx.Rngs(0))
         >>> @nnx.jit
         ... def translate(model, source, lengths):
         ...     memory = model.encode(source, lengths=lengths)

@@ -35,9 +35,9 @@ class FrameEncoder(nnx.Module):
     Example:
         >>> import jax, jax.numpy as jnp, recur
         >>> from flax import nnx
-        >>> encoder = recur.nn.FrameEncoder((8, 8), 5, rngs=nnx.Rngs(0))
+        >>> encoder = recur.nn.FrameEncoder((8, 8), 3, kind="dense", rngs=nnx.Rngs(0))
         >>> jax.eval_shape(encoder, jnp.ones((2, 7, 8, 8))).shape
-        (2, 7, 5)
+        (2, 7, 3)
     """
 
     def __init__(
@@ -130,9 +130,10 @@ class FrameClassifier(nnx.Module):
     Example:
         >>> import jax, jax.numpy as jnp, recur
         >>> from flax import nnx
-        >>> model = recur.nn.FrameClassifier((8, 8), 10, recur.cells.lstm, hidden_size=6, rngs=nnx.Rngs(0))
-        >>> jax.eval_shape(lambda: model(jnp.ones((2, 5, 8, 8)))).shape
-        (2, 5, 10)
+        >>> model = recur.nn.FrameClassifier(
+        ...     (8, 8), 5, recur.cells.lstm(4), features=3, encoder="dense", rngs=nnx.Rngs(0))
+        >>> jax.eval_shape(lambda: model(jnp.ones((2, 7, 8, 8)))).shape
+        (2, 7, 5)
     """
 
     def __init__(

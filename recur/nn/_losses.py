@@ -107,8 +107,8 @@ def readout_cross_entropy(
     """
     labels, mask = _read_labels(labels, mask, hidden.shape[:-1], label_smoothing)
     dtype = jnp.result_type(jnp.float32, hidden, table)
+    hidden, table, bias = (jnp.asarray(leaf, dtype) for leaf in (hidden, table, bias))
     hidden = hidden.reshape(labels.size, hidden.shape[-1])
-    hidden, table, bias = (leaf.astype(dtype) for leaf in (hidden, table, bias))
     count = jnp.sum(mask)
     # What counts comes first; the rows beyond it are none of `hidden`, gathered as zeros and scattered nowhere.
     rows = jnp.where(jnp.arange(mask.size) < count, jnp.argsort(~mask.ravel(), stable=True), mask.size)

@@ -186,7 +186,7 @@ class SequenceClassifier(_ManyToOne):
         >>> import jax, jax.numpy as jnp, recur
         >>> from flax import nnx
         >>> model = recur.nn.SequenceClassifier(
-        ...     2, recur.cells.lstm(8), vocabulary_size=100, embedding_size=4, pooling="max", rngs=nnx.Rngs(0))
+        ...     2, recur.cells.lstm(4), vocabulary_size=100, embedding_size=3, pooling="max", rngs=nnx.Rngs(0))
         >>> words, lengths = jnp.array([[7, 23, 5], [99, 0, 0]]), jnp.array([3, 1])
         >>> jax.eval_shape(lambda: model(words, lengths=lengths)).shape
         (2, 2)
@@ -222,7 +222,7 @@ class SequenceRegressor(_ManyToOne):
     Example:
         >>> import jax, jax.numpy as jnp, recur
         >>> from flax import nnx
-        >>> model = recur.nn.SequenceRegressor(1, recur.cells.gru, hidden_size=8, input_size=3, rngs=nnx.Rngs(0))
+        >>> model = recur.nn.SequenceRegressor(1, recur.cells.gru, hidden_size=4, input_size=3, rngs=nnx.Rngs(0))
         >>> jax.eval_shape(lambda: model(jnp.ones((2, 7, 3)))).shape
         (2, 1)
     """

@@ -61,8 +61,8 @@ class SequenceTagger(nnx.Module):
         >>> import jax, jax.numpy as jnp, recur
         >>> from flax import nnx
         >>> model = recur.nn.SequenceTagger(
-        ...     100, 17, recur.cells.lstm, hidden_size=8, embedding_size=4, alphabet_size=30,
-        ...     character_hidden_size=3, character_embedding_size=2, rngs=nnx.Rngs(0))
+        ...     100, 17, recur.cells.lstm(4), embedding_size=3, alphabet_size=30,
+        ...     character_embedding_size=3, rngs=nnx.Rngs(0))
         >>> words, characters = jnp.zeros((2, 5), int), jnp.zeros((2, 5, 9), int)
         >>> jax.eval_shape(lambda: model(words, characters)).shape
         (2, 5, 17)
