@@ -1,4 +1,4 @@
-"""Training: pure steps, epochs as one compiled scan, evaluation, checkpoints. Knows no task and no cell."""
+"""Training: pure steps, loops over data on the device and on the host, checkpoints. Knows no task and no cell."""
 
 from recur.train._checkpoints import Checkpoints
 from recur.train._epoch import make_epoch
@@ -10,6 +10,8 @@ from recur.train._loop import Fit
 from recur.train._loop import Hooks
 from recur.train._loop import NonFiniteError
 from recur.train._mesh import make_mesh
+from recur.train._optimizers import make_optimizer
+from recur.train._optimizers import make_schedule
 from recur.train._records import Probed
 from recur.train._records import Progress
 from recur.train._records import Record
@@ -37,5 +39,7 @@ __all__ = [
     "init_state",
     "make_epoch",
     "make_mesh",
+    "make_optimizer",
+    "make_schedule",
     "make_step",
 ]
