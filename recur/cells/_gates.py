@@ -121,30 +121,31 @@ def expand_to(array: jax.Array, ndim: int) -> jax.Array:
     return jnp.expand_dims(array, tuple(range(ndim - array.ndim)))
 
 
-def gate_product(x: Float[Array, "*A F"], kernel: Float[Array, "F G H"]) -> Float[Array, "*A G H"]:
-    """Returns ``x W`` for all gates in one matrix product, accumulated in float32 or better."""
-    fan_in, *gates_units = kernel.shape
+def product(x: Float[Array, "*A F"], kernel: Float[Array, "F N"]) -> Float[Array, "*A N"]:
+    """Returns ``x W`` as one matrix product, accumulated in float32 or better."""
     accumulate = jnp.result_type(jnp.float32, x.dtype, kernel.dtype)
     # As one matrix, whose gradients are plain products too; over several axes they would be slower contractions.
-    product = jnp.matmul(x.reshape(-1, fan_in), kernel.reshape(fan_in, -1), preferred_element_type=accumulate)
-    return product.reshape(*x.shape[:-1], *gates_units)
+    rows = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel, preferred_element_type=accumulate)
+    return rows.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def recurrent_share(
-    kernel: Float[Array, "*H G H"] | None, h: Float[Array, "*A H"], recurrence: str
-) -> Float[Array, "*A G H"] | None:
-    """Returns ``h U`` for all gates; None where the gates do not see the state."""
-    if recurrence == "none":
-        return None
-    if recurrence == "dense":
-        return gate_product(h, kernel)
-    return h[..., None, :] * expand_to(kernel, h.ndim + 1)
+def affine_product(
+    x: Float[Array, "*A F"], kernel: Float[Array, "F N"], bias: Float[Array, "N"]
+) -> Float[Array, "*A N"]:
+    """Returns ``x W + b``."""
+    rows = product(x, kernel)
+    # Over rows too: the gradient of the bias is a sum over one axis then, twenty times faster than over two.
+    return (rows.reshape(-1, bias.size) + bias.reshape(1, -1)).reshape(rows.shape)
+
+
+def gate_product(x: Float[Array, "*A F"], kernel: Float[Array, "F G H"]) -> Float[Array, "*A G H"]:
+    """Returns ``x W`` for all gates."""
+    return product(x, kernel.reshape(kernel.shape[0], -1)).reshape(*x.shape[:-1], *kernel.shape[1:])
 
 
 def project_gates(
     kernel: Float[Array, "X G H"], bias: Float[Array, "G H"], xs: Float[Array, "*A X"]
 ) -> Float[Array, "*A G H"]:
     """Returns ``x W + b`` for all gates."""
-    product = gate_product(xs, kernel)
-    # As one matrix too: the gradient of the bias is a sum over rows then, twenty times faster than over two axes.
-    return (product.reshape(-1, bias.size) + bias.reshape(1, -1)).reshape(product.shape)
+    rows = affine_product(xs, kernel.reshape(kernel.shape[0], -1), bias.ravel())
+    return rows.reshape(*xs.shape[:-1], *bias.shape)

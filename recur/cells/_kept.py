@@ -1,13 +1,13 @@
-"""What is kept of the gates: enough for them and for their derivatives, in one array for each kind of gate.
+"""What is kept of the gates: enough for them and for their derivatives, in one array for each gate.
 
 Of gates through sigmoid or tanh that is their activated value, as ``sigmoid' = a (1 - a)`` and ``tanh' = 1 - a^2``; of
 linear gates and of those through any other activation the sum ``x W + b + h U``; of split gates their share ``h U``.
-All gates of a kind lie side by side, so that each activation is evaluated once for a whole block: compilers make faster
-loops of that than of one gate after the other, or of a choice between two activations.
+The sums of all gates of a kind lie side by side, so that each activation is evaluated once for a whole block: compilers
+make faster loops of that than of one gate after the other, or of a choice between two activations. What is kept lies
+gate by gate, as loops over columns of a wider array are several times slower than over an array of its own.
 """
 
 import functools
-import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +21,8 @@ TANHS = (jnp.tanh, jax.lax.tanh, jax.nn.tanh)
 SIGMOID, TANH, SUM, SPLIT = range(4)
 """Kinds of gates, in the order in which they are laid."""
 
-Kept = tuple[Float[Array, "*A K H"], ...]
+Kept = tuple[Float[Array, "*A H"], ...]
+"""One entry for each gate, in the order in which they are declared."""
 
 
 class Layout(NamedTuple):
@@ -31,33 +32,27 @@ class Layout(NamedTuple):
         order: Declared place of each gate, in the order in which they are laid.
         kinds: The kind of each block.
         sizes: Gates of each block.
-        places: By declared place: block and place in it.
+        kind_of: The kind of each gate, by declared place.
     """
 
     order: tuple[int, ...]
     kinds: tuple[int, ...]
     sizes: tuple[int, ...]
-    places: tuple[tuple[int, int], ...]
+    kind_of: tuple[int, ...]
 
     @property
     def summed(self) -> int:
         """Gates that are no split ones, which come last."""
-        return len(self.order) - sum(size for kind, size in zip(self.kinds, self.sizes, strict=True) if kind == SPLIT)
+        return len(self.order) - self.kind_of.count(SPLIT)
 
 
 @functools.cache
 def layout(declared: Declaration) -> Layout:
     """Returns where the gates of a declaration lie."""
-    kinds = [_kind(declared, place) for place in range(len(declared.gates))]
-    order = sorted(range(len(kinds)), key=lambda place: kinds[place])
-    blocks = [list(block) for _, block in itertools.groupby(order, key=lambda place: kinds[place])]
-    places = {place: (index, within) for index, block in enumerate(blocks) for within, place in enumerate(block)}
-    return Layout(
-        order=tuple(order),
-        kinds=tuple(kinds[block[0]] for block in blocks),
-        sizes=tuple(map(len, blocks)),
-        places=tuple(places[place] for place in range(len(kinds))),
-    )
+    kinds = tuple(_kind(declared, place) for place in range(len(declared.gates)))
+    order = tuple(sorted(range(len(kinds)), key=lambda place: kinds[place]))
+    present = tuple(sorted(set(kinds)))
+    return Layout(order, present, tuple(map(kinds.count, present)), kinds)
 
 
 def _kind(declared: Declaration, place: int) -> int:
@@ -70,41 +65,41 @@ def _kind(declared: Declaration, place: int) -> int:
 
 
 def keep(
-    where: Layout, projected: Float[Array, "*A G H"], share: Float[Array, "*A G H"] | None, *, read_once: bool
+    where: Layout, projected: Float[Array, "*A N"], share: Float[Array, "*A N"] | None, *, read_once: bool
 ) -> Kept:
     """Evaluates the gates from their two shares, both laid by kind; `share` is None where no gate sees the state.
 
     `read_once` says that one expression reads them all, as that of a state of one field does.
     """
     sums = projected if share is None else projected + share
+    units = sums.shape[-1] // len(where.order)
     sources = {kind: share if kind == SPLIT else sums for kind in where.kinds}
-    if read_once and where.kinds[0] == SIGMOID and len(where.kinds) > 1:
+    written = read_once and where.kinds[0] == SIGMOID and len(where.kinds) > 1
+    if written:
         # Written into the block in place: XLA would fuse all that is read once into one loop, which LLVM does not turn
         # into vector instructions where it holds several transcendental functions; two to three times as slow.
         last = sources[where.kinds[-1]]
-        start = (0,) * last.ndim
-        block = jax.lax.dynamic_update_slice(last, jax.nn.sigmoid(sums[..., : where.sizes[0], :]), start)
-        sources |= {kind: block for kind, source in sources.items() if source is last or kind == SIGMOID}
-        done = SIGMOID
-    else:
-        done = None
+        sigmoids = jax.nn.sigmoid(sums[..., : where.sizes[0] * units])
+        block = jax.lax.dynamic_update_slice(last, sigmoids, (0,) * last.ndim)
+        sources = {kind: block if source is last or kind == SIGMOID else source for kind, source in sources.items()}
     blocks, start = [], 0
     for kind, size in zip(where.kinds, where.sizes, strict=True):
-        part = sources[kind][..., start : start + size, :]
-        start += size
-        activated = jax.nn.sigmoid if kind == SIGMOID else jnp.tanh if kind == TANH else None
-        blocks.append(part if activated is None or kind == done else activated(part))
-    return tuple(blocks)
+        part = sources[kind][..., start : start + size * units]
+        start += size * units
+        if kind == SIGMOID and not written:
+            part = jax.nn.sigmoid(part)
+        part = jnp.tanh(part) if kind == TANH else part
+        blocks += [_gate(part, within, units) for within in range(size)]
+    return tuple(blocks[where.order.index(place)] for place in range(len(where.order)))
 
 
-def gates(declared: Declaration, where: Layout, projected: Float[Array, "*A G H"], kept: Kept) -> list[Any]:
+def gates(declared: Declaration, where: Layout, projected: Float[Array, "*A N"], kept: Kept) -> list[Any]:
     """Returns what the declared function gets, gate by gate: activated values, `Shares` of a split gate."""
+    units = projected.shape[-1] // len(where.order)
     values = []
-    for place, (_, activation) in enumerate(declared.gates):
-        block, within = where.places[place]
-        value, kind = kept[block][..., within, :], where.kinds[block]
+    for place, ((_, activation), value, kind) in enumerate(zip(declared.gates, kept, where.kind_of, strict=True)):
         if kind == SPLIT:
-            values.append(Shares(projected[..., where.order.index(place), :], value))
+            values.append(Shares(_gate(projected, where.order.index(place), units), value))
         else:
             values.append(value if kind != SUM or activation is None else activation(value))
     return values
@@ -114,28 +109,29 @@ def gate_tangents(
     declared: Declaration,
     where: Layout,
     kept: Kept,
-    d_sums: Float[Array, "*A G H"],
-    d_split: Float[Array, "*A S H"] | None,
+    d_sums: Float[Array, "*A N"],
+    d_split: Float[Array, "*A M"] | None,
 ) -> list[Any]:
     """Returns the tangents of `gates` from those of their sums, of a split gate of its share ``h U``.
 
     `d_split` is that of the input's share of split gates, None for zero.
     """
-    axis = d_sums.ndim - 2
-    blocks = []
+    count = len(where.order)
+    units = d_sums.shape[-1] // count
     # Slices would have sums of padded arrays as their transpose, a split has a concatenation.
-    for kind, a, d in zip(where.kinds, kept, jax.lax.split(d_sums, where.sizes, axis=axis), strict=True):
-        slope = {SIGMOID: lambda a: a * (1 - a), TANH: lambda a: 1 - a * a}.get(kind)
-        blocks.append(jax.lax.split(d if slope is None else d * slope(a), [1] * a.shape[-2], axis=axis))
-    values, splits = [], iter(range(len(where.order)))
-    for place, (_, activation) in enumerate(declared.gates):
-        block, within = where.places[place]
-        value, kind = blocks[block][within][..., 0, :], where.kinds[block]
+    parts = jax.lax.split(d_sums, [units] * count, axis=d_sums.ndim - 1)
+    values, splits = [], iter(range(count))
+    for place, ((_, activation), a, kind) in enumerate(zip(declared.gates, kept, where.kind_of, strict=True)):
+        d = parts[where.order.index(place)]
         if kind == SPLIT:
-            x = jnp.zeros_like(value) if d_split is None else d_split[..., next(splits), :]
-            values.append(Shares(x, value))
-        elif kind == SUM and activation is not None:
-            values.append(jax.jvp(activation, (kept[block][..., within, :],), (value,))[1])
+            x = jnp.zeros_like(d) if d_split is None else _gate(d_split, next(splits), units)
+            values.append(Shares(x, d))
+        elif kind == SUM:
+            values.append(d if activation is None else jax.jvp(activation, (a,), (d,))[1])
         else:
-            values.append(value)
+            values.append(d * (a * (1 - a) if kind == SIGMOID else 1 - a * a))
     return values
+
+
+def _gate(block: Float[Array, "*A N"], place: int, units: int) -> Float[Array, "*A H"]:
+    return block[..., place * units : (place + 1) * units]

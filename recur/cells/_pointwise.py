@@ -14,7 +14,7 @@ from recur._checks import brief, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
 from recur.cells._base import Affine, FactoredCell, state_type
 from recur.cells._declaration import Activation, Declaration
-from recur.cells._gates import GateInit, expand_to, gate_init, project_gates, recurrent_share
+from recur.cells._gates import GateInit, affine_product, expand_to, gate_init, product
 from recur.cells._init import Chrono, InitSpec
 from recur.cells._kept import Kept, Layout, gate_tangents, gates, keep, layout
 from recur.cells._structure import affine_parts, is_affine
@@ -26,18 +26,20 @@ def _named(name: str, fields: tuple[str, ...]) -> type:
 
 
 class Prepared(NamedTuple):
-    """Parameters with the gates laid by kind (see `recur.cells._kept`); no dict, so that none is taken for the other.
+    """Parameters with the gates laid by kind (see `recur.cells._kept`), all units of one gate, then those of the next.
+
+    No dict, so that none is taken for the other.
 
     Args:
-        kernel: ``[X, G, H]``.
-        recurrent_kernel: ``[H, G, H]``, ``[G, H]`` where it is diagonal, None where there is none.
-        bias: ``[G, H]``.
+        kernel: ``[X, G * H]``.
+        recurrent_kernel: ``[H, G * H]``, ``[G * H]`` where it is diagonal, None where there is none.
+        bias: ``[G * H]``.
         weights: The per-unit weights by name, ``[H]``.
     """
 
-    kernel: Float[Array, "X G H"]
-    recurrent_kernel: Float[Array, "*H G H"] | None
-    bias: Float[Array, "G H"]
+    kernel: Float[Array, "X N"]
+    recurrent_kernel: Float[Array, "*H N"] | None
+    bias: Float[Array, "N"]
     weights: dict[str, Float[Array, "H"]]
 
 
@@ -76,71 +78,80 @@ class PointwiseCell(FactoredCell):
 
     def prepare(self, params: Params) -> Prepared:
         """Lays the gates by kind."""
-        order = np.array(self._layout.order)
+        order = self._layout.order
 
-        def laid(name: str) -> jax.Array | None:
-            leaf = params.get(name)
-            in_place = leaf is None or (order == np.arange(order.size)).all()
-            return leaf if in_place else jnp.take(leaf, order, axis=-2, unique_indices=True)
+        def laid(leaf: jax.Array) -> jax.Array:
+            if order != tuple(range(len(order))):
+                parts = jax.lax.split(leaf, [1] * len(order), axis=leaf.ndim - 2)
+                leaf = jnp.concatenate([parts[place] for place in order], axis=-2)
+            return leaf.reshape(*leaf.shape[:-2], -1)
 
+        recurrent = params.get("recurrent_kernel")
         weights = {name: params[name] for name, _ in self.declaration.weights}
-        return Prepared(laid("kernel"), laid("recurrent_kernel"), laid("bias"), weights)
+        return Prepared(
+            laid(params["kernel"]), None if recurrent is None else laid(recurrent), laid(params["bias"]), weights
+        )
 
-    def project(self, params: Prepared, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
+    def project(self, params: Prepared, xs: Float[Array, "*A X"]) -> Float[Array, "*A N"]:
         """Returns ``x W + b`` for all gates, laid by kind."""
-        return project_gates(params.kernel, params.bias, xs)
+        return affine_product(xs, params.kernel, params.bias)
 
-    def recurrent_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
+    def recurrent_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B N"] | None:
         """Returns ``h U`` for all gates, laid by kind; None where the gates do not see the state."""
-        return recurrent_share(prepared.recurrent_kernel, h, self.declaration.recurrence)
+        if self.declaration.recurrence == "dense":
+            return product(h, prepared.recurrent_kernel)
+        if self.declaration.recurrence == "none":
+            return None
+        return jnp.tile(h, len(self._layout.order)) * expand_to(prepared.recurrent_kernel, h.ndim)
 
     @property
     def own_units(self) -> bool:
         """Whether the recurrent kernel is diagonal or absent."""
         return self.declaration.recurrence != "dense"
 
-    def own_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B G H"] | None:
+    def own_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B N"] | None:
         """Returns the diagonal of the recurrent kernels; None where there is no kernel."""
         if self.declaration.recurrence == "none":
             return None
-        kernel = prepared.recurrent_kernel
-        own = kernel if self.declaration.recurrence == "diagonal" else jnp.einsum("hgh->gh", kernel)
-        return jnp.broadcast_to(own, (*h.shape[:-1], *own.shape)).astype(h.dtype)
+        own = prepared.recurrent_kernel
+        if self.declaration.recurrence == "dense":
+            own = jnp.einsum("hgh->gh", own.reshape(self.hidden_size, -1, self.hidden_size)).ravel()
+        return jnp.broadcast_to(own, (*h.shape[:-1], own.size)).astype(h.dtype)
 
-    def keep(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Kept:
+    def keep(self, projected: Float[Array, "*B N"], share: Float[Array, "*B N"] | None) -> Kept:
         """Returns what is kept of the gates: activated values where they give their own derivative."""
         return keep(self._layout, projected, share, read_once=len(self.declaration.state) == 1)
 
-    def activate(self, projected: Float[Array, "*B G H"], share: Float[Array, "*B G H"] | None) -> Any:
+    def activate(self, projected: Float[Array, "*B N"], share: Float[Array, "*B N"] | None) -> Any:
         """Returns the gates, by name: activated sums, or both shares where the gate is split."""
         return self._gates(gates(self.declaration, self._layout, projected, self.keep(projected, share)))
 
-    def update(self, prepared: Prepared, state: State, projected: Float[Array, "*B G H"], kept: Kept) -> State:
+    def update(self, prepared: Prepared, state: State, projected: Float[Array, "*B N"], kept: Kept) -> State:
         """Applies the declared function and checks that it returns the declared state."""
         values = self._gates(gates(self.declaration, self._layout, projected, kept))
         return self._apply(values, state, self._weights(prepared))
 
     def input_tangent(
-        self, d_projected: Float[Array, "*B G H"], d_share: Float[Array, "*B G H"] | None
-    ) -> tuple[Float[Array, "*B G H"], Float[Array, "*B S H"] | None]:
+        self, d_projected: Float[Array, "*B N"], d_share: Float[Array, "*B N"] | None
+    ) -> tuple[Float[Array, "*B N"], Float[Array, "*B M"] | None]:
         """Returns the tangent of the gates' sums, and of the input's share of split gates; None without these."""
-        split, summed = None, self._layout.summed
+        split, summed = None, self._layout.summed * self.hidden_size
         if self.declaration.split:
-            split = d_projected[..., summed:, :]
-            is_summed = np.arange(d_projected.shape[-2]) < summed
-            d_projected = jnp.where(expand_to(is_summed[:, None], d_projected.ndim), d_projected, 0)
+            split = d_projected[..., summed:]
+            is_summed = np.arange(d_projected.shape[-1]) < summed
+            d_projected = jnp.where(expand_to(is_summed, d_projected.ndim), d_projected, 0)
         return (d_projected if d_share is None else d_projected + d_share), split
 
     def update_tangent(
         self,
         prepared: Prepared,
         state: State,
-        projected: Float[Array, "*B G H"],
+        projected: Float[Array, "*B N"],
         kept: Kept,
         d_prepared: Prepared,
         d_state: State,
-        d_sums: Float[Array, "*B G H"] | None,
-        d_split: Float[Array, "*B S H"] | None,
+        d_sums: Float[Array, "*B N"] | None,
+        d_split: Float[Array, "*B M"] | None,
     ) -> State:
         """Returns the tangent of a step."""
         declared, weights = self.declaration, self._weights(prepared)
@@ -179,7 +190,7 @@ class PointwiseCell(FactoredCell):
         """Whether the declared step is affine in the state, unit by unit, as its program tells."""
         return is_affine(self)
 
-    def affine(self, prepared: Prepared, projected: Float[Array, "*B G H"]) -> Affine | None:
+    def affine(self, prepared: Prepared, projected: Float[Array, "*B N"]) -> Affine | None:
         """Returns decay and drive where the declared step is affine in the state, unit by unit."""
         return affine_parts(self, prepared, projected)
 

@@ -18,7 +18,7 @@ def affine_parts(cell: "PointwiseCell", prepared: Any, projected: jax.Array) -> 
     """Returns decay and drive of a step that is affine in the state, unit by unit; None of another one."""
     if not is_affine(cell):
         return None
-    start = cell.initial_state(projected.shape[:-2], jnp.result_type(jnp.float32, projected.dtype))
+    start = cell.initial_state(projected.shape[:-1], jnp.result_type(jnp.float32, projected.dtype))
     ones = jax.tree.map(jnp.ones_like, start)
     drive, decay = jax.jvp(lambda state: cell.advance(prepared, state, projected), (start,), (ones,))
     return Affine(decay, drive)
