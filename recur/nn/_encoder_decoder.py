@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from recur._types import Array, Bool, Float, Int, Key, State
-from recur.cells import output_size
+from recur.cells import Cell, output_size
 from recur.engines import Auto, Engine
 from recur.nn._attention import Attention
 from recur.nn._cells import CellOrFactory, layer_cells
@@ -71,7 +71,7 @@ class EncoderDecoder(nnx.Module):
         hidden_size: Units H of a layer; None beside a cell.
         layers: How many layers the encoder and the decoder have each.
         encoder_cell: A cell for the encoder, or a factory beside `encoder_hidden_size`; by default that of the decoder.
-        encoder_hidden_size: Units of an encoder layer, in each direction; by default `hidden_size`.
+        encoder_hidden_size: Units of an encoder layer, in each direction; by default `hidden_size`. None beside a cell.
         embedding_size: Features E that tokens are embedded in, on both sides; None for one-hot vectors.
         bidirectional: Whether the encoder runs in both directions, outputs concatenated.
         attention: ``"dot"``, ``"general"`` (both multiplicative) or ``"additive"`` (see `Attention`).
@@ -141,10 +141,10 @@ class EncoderDecoder(nnx.Module):
         if feeding not in FEEDINGS:
             raise ValueError(f"feeding: expected one of {list(FEEDINGS)}, got {feeding!r}")
         cells = layer_cells(cell, hidden_size, layers)
-        if encoder_cell is None and encoder_hidden_size is None:
-            encoder_cells = cells
-        else:
-            encoder_cells = layer_cells(encoder_cell or cell, encoder_hidden_size, layers)
+        encoder_cell = cell if encoder_cell is None else encoder_cell
+        if encoder_hidden_size is None and not isinstance(encoder_cell, Cell):
+            encoder_hidden_size = hidden_size
+        encoder_cells = layer_cells(encoder_cell, encoder_hidden_size, layers)
         made = {"rngs": rngs, "dtype": dtype}
         layered = {"dropout": dropout, "engine": engine, **made}
         self.feeding = feeding

@@ -31,13 +31,6 @@ class FrameEncoder(nnx.Module):
 
     Raises:
         ValueError: An unknown kind, or a shape that it cannot read.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, recur
-        >>> from flax import nnx
-        >>> encoder = recur.nn.FrameEncoder((8, 8), 3, kind="dense", rngs=nnx.Rngs(0))
-        >>> jax.eval_shape(encoder, jnp.ones((2, 7, 8, 8))).shape
-        (2, 7, 3)
     """
 
     def __init__(
@@ -128,12 +121,10 @@ class FrameClassifier(nnx.Module):
         https://arxiv.org/abs/1411.4389.
 
     Example:
-        >>> import jax, jax.numpy as jnp, recur
-        >>> from flax import nnx
-        >>> model = recur.nn.FrameClassifier(
-        ...     (8, 8), 5, recur.cells.lstm(4), features=3, encoder="dense", rngs=nnx.Rngs(0))
-        >>> jax.eval_shape(lambda: model(jnp.ones((2, 7, 8, 8)))).shape
-        (2, 7, 5)
+        Videos of 8 x 8 pixels ``[B, T, 8, 8]`` to logits ``[B, T, 10]``::
+
+            model = nn.FrameClassifier((8, 8), 10, cells.lstm, hidden_size=64, rngs=nnx.Rngs(0))
+            logits = model(frames, lengths=lengths)
     """
 
     def __init__(

@@ -58,14 +58,12 @@ class SequenceTagger(nnx.Module):
         with bidirectional LSTMs", https://arxiv.org/abs/1604.05529 (both inputs side by side).
 
     Example:
-        >>> import jax, jax.numpy as jnp, recur
-        >>> from flax import nnx
-        >>> model = recur.nn.SequenceTagger(
-        ...     100, 17, recur.cells.lstm(4), embedding_size=3, alphabet_size=30,
-        ...     character_embedding_size=3, rngs=nnx.Rngs(0))
-        >>> words, characters = jnp.zeros((2, 5), int), jnp.zeros((2, 5, 9), int)
-        >>> jax.eval_shape(lambda: model(words, characters)).shape
-        (2, 5, 17)
+        Words ``[B, T]`` and their characters ``[B, T, C]`` to logits ``[B, T, 17]``::
+
+            model = nn.SequenceTagger(
+                4000, 17, cells.lstm, hidden_size=128, embedding_size=100, dropout=0.5, alphabet_size=90,
+                character_hidden_size=50, character_embedding_size=30, rngs=nnx.Rngs(0))
+            logits = model(words, characters, lengths=lengths, character_lengths=spelled, key=key)
     """
 
     def __init__(

@@ -31,7 +31,7 @@ def plain(hidden, table, bias, smoothing):
 @pytest.mark.parametrize("smoothing", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
 def test_both_equal_plain_loops_and_do_not_see_padding(smoothing, monkeypatch, x64):
     # Seven rows count: two whole blocks and a part of a third; the fourth is never reached.
-    monkeypatch.setattr(_losses, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(_losses, "MOST_ROWS", 3)
     options = {"mask": MASK, "label_smoothing": smoothing}
     labels = np.where(MASK, LABELS, -7)
 
@@ -65,6 +65,7 @@ def test_both_equal_plain_loops_and_do_not_see_padding(smoothing, monkeypatch, x
         np.testing.assert_allclose(np.vdot(gradient[index], direction), (both[0] - both[1]) / 2e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_seeds_by_vmap_and_half_precision(x64):
     hidden, table, bias = WEIGHTS
     loss = jax.value_and_grad(lambda table: nn.readout_cross_entropy(hidden, table, bias, LABELS, mask=MASK))

@@ -45,7 +45,7 @@ CALLS = {
 }
 
 
-FEW = ("language model", "classifier", "encoder-decoder")
+FEW = ("language model", "classifier")
 
 
 @pytest.mark.parametrize(
