@@ -105,17 +105,19 @@ class EncoderDecoder(nnx.Module):
         y_{t-1} instead of a_t.
 
     Example:
-        >>> import functools, jax, jax.numpy as jnp, recur
-        >>> from flax import nnx
-        >>> model = recur.nn.EncoderDecoder(
-        ...     9, 7, recur.cells.lstm(4), embedding_size=4, tied=True, rngs=nnx.Rngs(0))
-        >>> @nnx.jit
-        ... def translate(model, source, lengths):
-        ...     memory = model.encode(source, lengths=lengths)
-        ...     step, start = functools.partial(model.step, memory), jnp.ones(len(source), int)
-        ...     return recur.nn.greedy(step, model.initial_state(memory), start, max_length=5, end=2)
-        >>> nnx.eval_shape(translate, model, jnp.zeros((3, 4), int), jnp.array([4, 2, 1])).tokens.shape
-        (3, 5)
+        Sentences of 8,000 words in one language to 6,000 in another, of which 1 begins a sentence and 2 ends it::
+
+            model = nn.EncoderDecoder(
+                8000, 6000, cells.lstm, hidden_size=256, embedding_size=256, tied=True, dropout=0.3, rngs=nnx.Rngs(0))
+            loss = model.loss(
+                source, target[:, :-1], target[:, 1:], source_lengths=lengths, target_lengths=target_lengths, key=key)
+
+            @nnx.jit
+            def translate(model, source, lengths):
+                memory = model.encode(source, lengths=lengths)
+                step, start = functools.partial(model.step, memory), jnp.ones(len(source), int)
+                return nn.beam_search(
+                    step, model.initial_state(memory), start, beam_size=5, max_length=50, end=2, alpha=0.6)
     """
 
     def __init__(

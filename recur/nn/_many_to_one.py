@@ -183,13 +183,12 @@ class SequenceClassifier(_ManyToOne):
             [0, 1).
 
     Example:
-        >>> import jax, jax.numpy as jnp, recur
-        >>> from flax import nnx
-        >>> model = recur.nn.SequenceClassifier(
-        ...     2, recur.cells.lstm(4), vocabulary_size=100, embedding_size=3, pooling="max", rngs=nnx.Rngs(0))
-        >>> words, lengths = jnp.array([[7, 23, 5], [99, 0, 0]]), jnp.array([3, 1])
-        >>> jax.eval_shape(lambda: model(words, lengths=lengths)).shape
-        (2, 2)
+        Sentences ``[B, T]`` of 20,000 words to logits ``[B, 2]``::
+
+            model = nn.SequenceClassifier(
+                2, cells.lstm, hidden_size=64, vocabulary_size=20000, embedding_size=64, bidirectional=True,
+                pooling="max", dropout=0.5, rngs=nnx.Rngs(0))
+            logits = model(words, lengths=lengths, key=key)
     """
 
     def __init__(self, classes: int, cell: CellOrFactory, **options: Any) -> None:
@@ -220,11 +219,10 @@ class SequenceRegressor(_ManyToOne):
         ValueError: No targets, and as `SequenceClassifier`.
 
     Example:
-        >>> import jax, jax.numpy as jnp, recur
-        >>> from flax import nnx
-        >>> model = recur.nn.SequenceRegressor(1, recur.cells.gru, hidden_size=4, input_size=3, rngs=nnx.Rngs(0))
-        >>> jax.eval_shape(lambda: model(jnp.ones((2, 7, 3)))).shape
-        (2, 1)
+        Windows ``[B, T, 3]`` to one number ``[B, 1]``::
+
+            model = nn.SequenceRegressor(1, cells.gru, hidden_size=32, input_size=3, rngs=nnx.Rngs(0))
+            predictions = model(windows)
     """
 
     def __init__(self, targets: int, cell: CellOrFactory, **options: Any) -> None:

@@ -19,6 +19,12 @@ def drawn(maker: Any, dtype: Any = jnp.float64, seed: int = 0) -> tuple[Any, Any
     return graph, params, nnx.to_pure_dict(params)
 
 
+def compiled(function: Any) -> Any:
+    """Jits a function whose results come as NumPy arrays, of which an index costs no compiling."""
+    jitted = jax.jit(function)
+    return lambda *arguments: jax.device_get(jitted(*arguments))
+
+
 def run_cell(name: str, tensors: dict, x: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
     """Runs the published equations over one sequence ``[T, X]``: outputs and last state."""
     if state is None:

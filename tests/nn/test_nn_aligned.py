@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from model_oracle import drawn, embed, linear, mean_nats, run_both, run_cell, run_layers
+from model_oracle import compiled, drawn, embed, linear, mean_nats, run_both, run_cell, run_layers
 
 from recur import cells, nn
 
@@ -24,7 +24,7 @@ def test_a_tagger_reads_words_and_their_characters(x64):
     words, characters = RNG.integers(0, V, (2, T)), RNG.integers(0, A, (2, T, C))
     spelled = np.array([[4, 1, 0], [2, -5, 99]])
 
-    @jax.jit
+    @compiled
     def run(params, words, characters, spelled):
         return nnx.merge(graph, params)(words, characters, lengths=LENGTHS, character_lengths=spelled)
 
@@ -46,7 +46,7 @@ def test_a_tagger_of_forward_layers_streams_word_by_word(x64):
     graph, params, tensors = drawn(functools.partial(TAGGER, alphabet_size=None, bidirectional=False, layers=2))
     words = RNG.integers(0, V, (2, T))
 
-    @jax.jit
+    @compiled
     def run(params):
         model = nnx.merge(graph, params)
         step = lambda state, word: model.step(state, word)[::-1]  # noqa: E731
@@ -67,7 +67,7 @@ def test_a_caption_begins_with_the_vector_or_reads_it(conditioning, x64):
     graph, params, tensors = drawn(maker)
     vectors, ids, labels = RNG.standard_normal((2, 3)), RNG.integers(0, V, (2, T)), RNG.integers(0, V, (2, T))
 
-    @jax.jit
+    @compiled
     def run(params, ids, labels):
         model = nnx.merge(graph, params)
         step = lambda state, token: model.step(vectors, state, token)[::-1]  # noqa: E731
@@ -109,7 +109,7 @@ def test_frames_are_encoded_and_read_in_their_order(encoder, x64):
     graph, params, tensors = drawn(maker)
     frames = RNG.standard_normal((2, T, 5, 4))
 
-    @jax.jit
+    @compiled
     def run(params, padded):
         def loss(params):
             logits = nnx.merge(graph, params)(padded, lengths=LENGTHS)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from model_oracle import drawn, embed, linear, log_softmax, mean_nats, run_both, run_layers, slope
+from model_oracle import compiled, drawn, embed, linear, log_softmax, mean_nats, run_both, run_layers, slope
 
 from recur import cells, nn
 
@@ -86,7 +86,7 @@ def made(which):
     cell, options = VARIANTS[which]
     graph, params, tensors = drawn(functools.partial(nn.EncoderDecoder, SOURCES, V, cell, **options))
 
-    @jax.jit
+    @compiled
     def run(params, source, target, labels):
         lengths = {"source_lengths": SOURCE_LENGTHS, "target_lengths": TARGET_LENGTHS}
 
@@ -134,7 +134,7 @@ def test_a_beam_keeps_each_hypothesis_with_its_state_over_a_shared_memory(x64):
     graph, params, tensors, _ = made("input feeding")
     start = TARGET[:2, 0]
 
-    @jax.jit
+    @compiled
     def search(params):
         model = nnx.merge(graph, params)
         memory = model.encode(SOURCE[:2], lengths=SOURCE_LENGTHS[:2])

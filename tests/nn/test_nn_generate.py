@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from model_oracle import compiled
 
 from recur import nn
 
 V, T, END = 3, 4, 2
-START = np.array([0, 1])
-TABLE = np.asarray(2 * jax.random.normal(jax.random.key(5), (V, V, V)))
+START = np.array([0, 1], np.int32)
+TABLE = 2 * np.random.default_rng(5).standard_normal((V, V, V)).astype(np.float32)
 
 
 def step(state, token):
@@ -21,7 +22,7 @@ def step(state, token):
 
 
 def begin(size=2):
-    return {"before": jnp.zeros(size, jnp.int32)}
+    return {"before": np.zeros(size, np.int32)}
 
 
 def every_sequence(start, end, alpha):
@@ -50,7 +51,7 @@ def sum_all(tokens, start):
 @functools.cache
 def beams(size, end, alpha, steps=T):
     search = functools.partial(nn.beam_search, step, beam_size=size, max_length=steps, end=end, alpha=alpha)
-    return jax.device_get(jax.jit(search)(begin(), START))
+    return compiled(search)(begin(), START)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_a_narrow_beam_equals_a_plain_loop(alpha):
 
 @pytest.mark.parametrize("end", [END, pytest.param(None, marks=pytest.mark.slow)])
 def test_one_beam_is_greedy_and_greedy_is_a_loop(end):
-    found = jax.jit(functools.partial(nn.greedy, step, max_length=7, end=end))(begin(), START)
+    found = compiled(functools.partial(nn.greedy, step, max_length=7, end=end))(begin(), START)
     single = beams(1, end, 0.0, 7)
     for row, start in enumerate(START):
         before, last, expected = 0, start, []
@@ -113,7 +114,7 @@ def test_one_beam_is_greedy_and_greedy_is_a_loop(end):
 
 
 def test_samples_follow_the_truncated_distribution():
-    count, logits = 20_000, jnp.array([2.0, 1.0, 0.0, 1.5, -1.0])
+    count, logits = 20_000, np.array([2.0, 1.0, 0.0, 1.5, -1.0], np.float32)
 
     @functools.partial(jax.jit, static_argnames="top_k")
     def draw(temperature, top_k, top_p):
@@ -125,7 +126,7 @@ def test_samples_follow_the_truncated_distribution():
         return np.asarray(draw(temperature, top_k, top_p)).ravel()
 
     def truncated(kept, temperature=1.0):
-        p = np.where(np.isin(np.arange(5), kept), np.exp(np.asarray(logits) / temperature), 0)
+        p = np.where(np.isin(np.arange(5), kept), np.exp(logits / temperature), 0)
         return p / p.sum()
 
     # Probabilities 0.45, 0.17, 0.06, 0.28, 0.02: the two likeliest have 0.73, three 0.90. Of the likeliest three,
@@ -148,7 +149,7 @@ def test_samples_follow_the_truncated_distribution():
 def test_the_same_key_gives_the_same_tokens_compiled_or_streamed():
     options = {"max_length": 9, "end": END, "temperature": 1.5, "top_k": 3, "top_p": 0.95}
     key = jax.random.key(2)
-    search = jax.jit(functools.partial(nn.sample, step, **options))
+    search = compiled(functools.partial(nn.sample, step, **options))
     first = search(begin(), START, key)
     assert np.array_equal(first.tokens, search(begin(), START, key).tokens)
     assert len({search(begin(), START, jax.random.key(seed)).tokens.tobytes() for seed in range(5)}) > 1

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from model_oracle import drawn, embed, log_softmax, mean_nats, run_layers, slope
+from model_oracle import compiled, drawn, embed, log_softmax, mean_nats, run_layers, slope
 
 from recur import cells, nn
 
@@ -36,7 +36,7 @@ def test_from_a_state_and_with_resets_it_equals_plain_numpy(x64):
     reset = np.zeros((3, T), bool)
     reset[1, 2] = True
 
-    @jax.jit
+    @compiled
     def run(params, ids, start, reset):
         model = nnx.merge(graph, params)
         step = lambda state, token: model.step(state, token)[::-1]  # noqa: E731
@@ -62,7 +62,7 @@ def tied():
     with jax.enable_x64(True):
         graph, params, tensors = drawn(TIED)
 
-    @jax.jit
+    @compiled
     def run(params, ids, labels, lengths, key=None):
         options = {"lengths": lengths, "return_state": True, "key": key}
         logits, state = nnx.merge(graph, params)(ids, **options)
@@ -93,7 +93,7 @@ def test_logits_loss_and_gradient_equal_plain_numpy_and_do_not_see_padding(tied,
 def test_dropout_comes_with_the_key(tied, x64):
     graph, params, *_ = tied
 
-    @jax.jit
+    @compiled
     def run(params, key):
         return nnx.merge(graph, params)(IDS, key=key)
 
@@ -106,7 +106,7 @@ def test_scores_of_a_sample_are_log_probabilities_of_the_parallel_pass(tied, x64
     graph, params, tensors, _ = tied
     start = np.array([1, 4, 0])
 
-    @jax.jit
+    @compiled
     def draw(params, key):
         model = nnx.merge(graph, params)
         return nn.sample(model.step, model.initial_state((3,)), start, key, max_length=4, end=0, temperature=2.0)

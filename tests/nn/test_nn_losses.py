@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_oracle import log_softmax
+from model_oracle import compiled, log_softmax
 
 from recur import nn
 from recur.nn import _losses
@@ -41,7 +41,7 @@ def test_both_equal_plain_loops_and_do_not_see_padding(smoothing, monkeypatch, x
     def in_blocks(hidden, table, bias):
         return 3 * nn.readout_cross_entropy(hidden, table, bias, labels, **options)
 
-    @jax.jit
+    @compiled
     def run(hidden, table, bias):
         losses = (jax.value_and_grad(loss, (0, 1, 2))(hidden, table, bias) for loss in (whole, in_blocks))
         return *losses, in_blocks(hidden, table, bias)
@@ -70,8 +70,8 @@ def test_seeds_by_vmap_and_half_precision(x64):
     hidden, table, bias = WEIGHTS
     loss = jax.value_and_grad(lambda table: nn.readout_cross_entropy(hidden, table, bias, LABELS, mask=MASK))
     tables = np.stack([table, 2 * table])
-    together = jax.jit(jax.vmap(loss))(tables)
-    single = jax.jit(loss)
+    together = compiled(jax.vmap(loss))(tables)
+    single = compiled(loss)
     for index in range(2):
         for leaf, wanted in zip(together, single(tables[index]), strict=True):
             np.testing.assert_allclose(leaf[index], wanted, rtol=1e-12, atol=1e-15)
@@ -82,7 +82,7 @@ def test_seeds_by_vmap_and_half_precision(x64):
 def test_where_nothing_counts_and_labels_that_are_none():
     table, bias = jnp.ones((4, 3)), jnp.zeros(4)
 
-    @jax.jit
+    @compiled
     def run(labels, mask):
         losses = (
             lambda hidden: nn.readout_cross_entropy(hidden, table, bias, labels, mask=mask),
@@ -99,9 +99,9 @@ def test_where_nothing_counts_and_labels_that_are_none():
 
 def test_accuracy_is_the_share_of_those_that_count():
     logits = np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 1.0], [np.nan, 0.0]])
-    share = jax.jit(nn.accuracy)
-    assert share(logits, np.array([1, 1, 1, 0]), mask=np.array([1, 1, 1, 0], bool)) == pytest.approx(2 / 3)
-    assert share(logits, np.array([1, 1, 1, 0]), mask=np.zeros(4, bool)) == 0
+    share = compiled(lambda logits, labels, mask: nn.accuracy(logits, labels, mask=mask))
+    assert share(logits, np.array([1, 1, 1, 0]), np.array([1, 1, 1, 0], bool)) == pytest.approx(2 / 3)
+    assert share(logits, np.array([1, 1, 1, 0]), np.zeros(4, bool)) == 0
 
 
 @pytest.mark.parametrize(

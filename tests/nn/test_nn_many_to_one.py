@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from model_oracle import drawn, embed, linear, run_both, run_cell
+from model_oracle import compiled, drawn, embed, linear, run_both, run_cell
 
 from recur import cells, nn
 
@@ -45,7 +45,7 @@ def test_predictions_equal_plain_numpy_and_do_not_see_padding(which, bidirection
     graph, params, tensors = drawn(functools.partial(MAKERS[which], bidirectional=bidirectional))
     x, garbage = (FEATURES, np.nan) if which == "last" else (TOKENS, -3)
 
-    @jax.jit
+    @compiled
     def run(params, x, mask):
         if which == "last":
             return nnx.merge(graph, params)(x, mask=mask), {}
@@ -72,7 +72,7 @@ def test_a_stream_predicts_as_if_the_sequence_ended_there(which, x64):
     graph, params, tensors = drawn(MAKERS[which])
     x = FEATURES if which == "last" else TOKENS
 
-    @jax.jit
+    @compiled
     def run(params, x):
         model = nnx.merge(graph, params)
         step = lambda state, x: model.step(state, x)[::-1]  # noqa: E731
