@@ -84,7 +84,8 @@ def test_affinity_is_read_off_the_program():
     )(2)
     for cell, affine in ((linear_diagonal, True), (squares, False), (crossed, False)):
         params = cell.init(jax.random.key(0), 1)
-        assert (cell.affine(params, cell.project(params, jnp.ones((1,)))) is not None) == affine
+        prepared = cell.prepare(params)
+        assert (cell.affine(prepared, cell.project(prepared, jnp.ones((1,)))) is not None) == affine
 
 
 def test_a_cell_without_a_recurrent_kernel_takes_no_initialiser_of_one():
