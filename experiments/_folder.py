@@ -13,8 +13,9 @@ from experiments import _machine
 from experiments._config import CellConfig
 from recur import report
 
-# May change when a run is continued: where it is, what is done at its end, and how long it goes on.
-FREE = ("workdir", "eval_data", "resume", "checkpoint_every_s", "epochs", "probe_every")
+# May change when a run is continued: where it is, what is done beside it and at its end, and how long it goes on.
+FREE = ("workdir", "eval_data", "resume", "checkpoint_every_s", "probe_every", "flow", "tensorboard", "patience")
+MAY_GROW = ("epochs", "steps")
 
 
 def open_folder(name: str, config: CellConfig) -> Path:
@@ -49,17 +50,20 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
         before = {"experiment": stored["experiment"], **stored["config"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: holds no configuration of a run ({error!r}); give another --workdir") from None
+    # Any other schedule depends on how long the run is, so that a longer one is another run from its first step.
+    may_grow = MAY_GROW if values.get("schedule") == "constant" else ()
     for key, value in values.items():
-        if key not in FREE and before.get(key) != value:
+        if key not in (*FREE, *may_grow) and before.get(key) != value:
             raise ValueError(
                 f"{key}: the run in {path.parent} has {before.get(key)!r}, asked for is {value!r}; "
                 "give another --workdir, or the same value"
             )
-    if before.get("epochs", 0) > values.get("epochs", 0):
-        raise ValueError(
-            f"epochs: the run in {path.parent} was made for {before['epochs']}, asked for are {values['epochs']}; "
-            "give another --workdir, or at least as many"
-        )
+    for key in may_grow:
+        if before.get(key, 0) > values[key]:
+            raise ValueError(
+                f"{key}: the run in {path.parent} was made for {before[key]}, asked for are {values[key]}; "
+                "give another --workdir, or at least as many"
+            )
 
 
 def write_summary(

@@ -1,13 +1,22 @@
-"""The history of a run: rows, table, picture."""
+"""The history of a run: rows, tables, pictures, TensorBoard files."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments._config import CellConfig, RunConfig
 from recur import report, train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ALONE = ("epoch", "step", "wall_s")
+
+Curve = tuple[list[float], np.ndarray]
 
 
 def row(record: train.Record, steps_per_epoch: int) -> dict[str, Any]:
@@ -18,29 +27,98 @@ def row(record: train.Record, steps_per_epoch: int) -> dict[str, Any]:
 
 
 def tidy(rows: Sequence[Mapping[str, Any]], config: CellConfig) -> list[dict[str, Any]]:
-    """Returns one row for each epoch (or step) and seed."""
-    alone = ("epoch", "step", "wall_s")
+    """Returns one row for each evaluation and seed."""
     return [
-        {**{key: row[key] for key in alone if key in row}, "seed": config.seed + index}
-        | {key: value[index] for key, value in row.items() if key not in alone}
+        {**{key: row[key] for key in ALONE if key in row}, "seed": config.seed + index}
+        | {key: value[index] for key, value in row.items() if key not in ALONE}
         for row in rows
         for index in range(config.seeds)
     ]
 
 
-def curve(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[int], np.ndarray]:
+def curve(rows: Sequence[Mapping[str, Any]], metric: str) -> Curve:
     """Returns the epochs and the values ``[S, epochs]`` of one metric."""
     return [row["epoch"] for row in rows], np.asarray([row[metric] for row in rows]).T
 
 
+def figures(
+    rows: Sequence[Mapping[str, Any]], title: str, config: RunConfig, *, loss: Mapping[str, Any]
+) -> dict[str, "Figure"]:
+    """Returns a figure of every metric, training beside validation: ``loss``, ``grad_norm``, and those of the loss.
+
+    Args:
+        rows: Of the history; not empty.
+        title: What was trained.
+        config: For the subtitle.
+        loss: Arguments of `draw` for the loss.
+    """
+    names = list(dict.fromkeys(key.partition("_")[2] for key in rows[0] if key.startswith(("train_", "val_"))))
+    names.sort(key=lambda name: name != "loss")
+    drawn = {}
+    for name in names:
+        pairs = {"training": f"train_{name}", "validation": f"val_{name}"}
+        curves = {label: curve(rows, key) for label, key in pairs.items() if key in rows[0]}
+        drawn[name] = draw(f"{title}: {name}", config, curves, **(loss if name == "loss" else {"y_label": name}))
+    norm = {"before clipping": curve(rows, "grad_norm")}
+    clip = {"clipped to": config.clip_norm} if config.clip_norm else {}
+    style = {"y_label": "norm of the gradient", "y_scale": "log", "floors": clip}
+    return drawn | {"grad_norm": draw(f"{title}: gradient", config, norm, **style)}
+
+
 def draw(
-    path: Path, title: str, config: RunConfig, curves: Mapping, *, loss_name: str, floors: Mapping[str, float]
-) -> None:
-    """Draws loss curves, by label, with dashed floors; nothing where no epoch is done."""
+    title: str,
+    config: RunConfig,
+    curves: Mapping[str, Curve],
+    *,
+    y_label: str,
+    y_scale: str = "linear",
+    floors: Mapping[str, float] | None = None,
+) -> "Figure":
+    """Draws curves by epoch, by label, with dashed floors."""
     band = f"; median and range of {config.seeds} seeds" if config.seeds > 1 else "; one seed"
-    subtitle = f"{config.hidden_size} units, Adam {config.learning_rate:g}, batch {config.batch_size}{band}"
-    if any(steps for steps, _ in curves.values()):
-        figure = report.loss_curves(
-            curves, title=title, subtitle=subtitle, x_label="epoch", y_label=loss_name, floors=floors
-        )
-        report.save_figure(path, figure)
+    subtitle = (
+        f"{config.hidden_size} units, {config.optimizer} {config.learning_rate:g}, batch {config.batch_size}{band}"
+    )
+    # Of a log axis, what a loss that goes below zero has no place on.
+    positive = all((values >= 0).all() for _, values in curves.values())
+    return report.loss_curves(
+        curves,
+        title=title,
+        subtitle=subtitle,
+        x_label="epoch",
+        y_label=y_label,
+        y_scale=y_scale if positive else "linear",
+        floors=floors,
+    )
+
+
+@contextlib.contextmanager
+def tensorboard(folder: Path, config: RunConfig, step: int) -> Iterator[Callable[[train.Record], None]]:
+    """Yields a function that writes a record to TensorBoard files, a run a seed.
+
+    Args:
+        folder: Of the files.
+        config: Of the run.
+        step: What stands there of steps after it, from a run that was killed, is not shown.
+    """
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def writers() -> list:
+            """Made when there is a record to write."""
+            if not config.tensorboard:
+                return []
+            try:
+                import tensorboardX
+            except ImportError:
+                print("no TensorBoard files: tensorboardX is not installed", flush=True)
+                return []
+            folders = [str(folder / f"seed_{config.seed + index}") for index in range(config.seeds)]
+            return [stack.enter_context(tensorboardX.SummaryWriter(path, purge_step=step + 1)) for path in folders]
+
+        def write(record: train.Record) -> None:
+            for seed, writer in enumerate(writers()):
+                for name, values in record.metrics.items():
+                    writer.add_scalar(name, float(values[seed]), record.step)
+
+        yield write

@@ -16,23 +16,36 @@ from experiments import _machine
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 1, 130
 
 
+class StoppedError(KeyboardInterrupt):
+    """A signal asked for an end, and everything is saved.
+
+    Args:
+        text: What was done, and how it goes on.
+        number: Of the signal.
+    """
+
+    def __init__(self, text: str, number: int):
+        super().__init__(text)
+        self.exit_code = 128 + number
+
+
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     """Parses absl flags, calls ``main(argv)``, and ends the process; call it under ``if __name__ == "__main__"``.
 
     Exit codes: 0, also for ``--help``. 2 with one line on standard error for a wrong flag, value or file, that is
     for `absl.flags.Error`, `ValueError` and `OSError`; ``--traceback`` shows where it came from. 1 with one line for
-    numbers that went wrong (`FloatingPointError`). 130 with one line for Ctrl-C. Anything else is a bug and ends
-    with its traceback.
+    numbers that went wrong (`FloatingPointError`). 130 with one line for Ctrl-C, 143 for SIGTERM. Anything else is a
+    bug and ends with its traceback.
     """
     _machine.keep_memory()
-    flags.DEFINE_bool("traceback", False, "Show the whole traceback of a wrong value.", module_name=sys.argv[0])
+    flags.DEFINE_bool("traceback", False, "Show the whole traceback of a wrong value.", module_name="Run")
     if "host_devices" not in flags.FLAGS:
         flags.DEFINE_integer(
             "host_devices",
             os.cpu_count() or 1,
             "Devices that a CPU is split into, for seeds or parts of a batch; 1 leaves it whole.",
             lower_bound=1,
-            module_name=sys.argv[0],
+            module_name="Run",
         )
 
     def guarded(argv: Sequence[str]) -> None:
@@ -45,7 +58,7 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
             _machine.split_cpu(flags.FLAGS.host_devices)
             main(argv)
         except KeyboardInterrupt as error:
-            _end(INTERRUPTED, str(error) or "interrupted")
+            _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted")
         except (ValueError, OSError, FloatingPointError) as error:
             if flags.FLAGS.traceback:
                 raise
@@ -75,34 +88,57 @@ def describe(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+class Stop:
+    """Whether to stop, for a loop to ask where stopping loses nothing; `number` is that of the signal, if one came."""
+
+    number: int | None = None
+
+    def __call__(self) -> bool:
+        """Returns whether a signal came."""
+        return self.number is not None
+
+
 @contextlib.contextmanager
-def stop_on_interrupt(notice: str) -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C only prints `notice`; the second interrupts as usual.
+def stop_on_interrupt(notice: str) -> Iterator[Stop]:
+    """Within it, the first Ctrl-C or SIGTERM only prints `notice`; the second acts as usual.
 
     Yields:
-        A function that says whether to stop, for the loop to ask where stopping loses nothing. Outside the main
-        thread, which alone gets signals, it always says no.
+        What says whether to stop. Outside the main thread, which alone gets signals, it always says no.
     """
-    asked = threading.Event()
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield stop
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        asked.set()
-        signal.signal(signal.SIGINT, before)
+        del frame
+        stop.number = number
+        restore()
         print(f"\n{notice}", file=sys.stderr, flush=True)
 
-    signal.signal(signal.SIGINT, ask)
+    for number in before:
+        signal.signal(number, ask)
     try:
-        yield asked.is_set
+        yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
+
+
+def _help() -> str:
+    """Returns what the script is for, and its flags under their headings."""
+    own = [module for module in flags.FLAGS.flags_by_module_dict() if module == sys.argv[0] or "." not in module]
+    return "\n".join([sys.modules["__main__"].__doc__ or "", *map(flags.FLAGS.module_help, sorted(own))])
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
+    if {"--help", "-help", "-h", "-?"} & set(argv[1:]):
+        print(_help())
+        sys.exit(0)
     try:
         rest = flags.FLAGS(list(argv))
         if flags.FLAGS["verbosity"].using_default_value:
@@ -112,7 +148,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except flags.Error as error:
         _end(BAD_INPUT, f"{describe(error)} (--help lists the flags)")
     except SystemExit:
-        # absl ends --help with code 1, as if it were an error.
+        # absl ends --helpfull and its like with code 1, as if they were errors.
         sys.exit(0)
 
 

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
-from recur import cells, flow, report, train
+from experiments._problem import Recurrence
+from recur import flow, report, train
 
-SEQUENCES = 16
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_CURVES = 6
 
-AsCell = Callable[[PyTree], tuple[cells.Cell, PyTree]]
 
-
-def make(as_cell: AsCell, x: Float[Array, "B T X"], like: PyTree) -> Callable[[PyTree], dict[str, Any]]:
+def make(recurrence: Recurrence, like: PyTree) -> Callable[[PyTree], dict[str, Any]]:
     """Makes the probe of a network, for `recur.train.fit`.
 
     It returns ``ln_adjoint [T + 1]``, the mean over sequences of ``ln A(k)`` (see `recur.flow.adjoint_log_norms`);
@@ -25,14 +26,12 @@ def make(as_cell: AsCell, x: Float[Array, "B T X"], like: PyTree) -> Callable[[P
     declare none; ``ln_parameter_norm``, the logarithm of the Euclidean norm of every tensor.
 
     Args:
-        as_cell: Hands out the recurrent part of the network's parameters.
-        x: Sequences to look at, always the same ones.
+        recurrence: The recurrent part of the network, and sequences to look at, always the same ones.
         like: Parameters of one seed, of which shapes are taken.
     """
-    xs = jnp.moveaxis(x[:SEQUENCES], 0, 1)
 
     def gates(params: PyTree) -> dict[str, Any]:
-        found = flow.gate_statistics(*as_cell(params), xs)
+        found = flow.gate_statistics(*recurrence(params))
         return jax.tree.map(
             lambda gate: gate._asdict(), found, is_leaf=lambda node: isinstance(node, flow.GateStatistics)
         )
@@ -46,12 +45,12 @@ def make(as_cell: AsCell, x: Float[Array, "B T X"], like: PyTree) -> Callable[[P
         has_gates = True
 
     def probe(params: PyTree) -> dict[str, Any]:
-        curves = flow.adjoint_log_norms(*as_cell(params), xs)
+        curves = flow.adjoint_log_norms(*recurrence(params))
         norms = {
             jax.tree_util.keystr(path, simple=True, separator="."): jnp.log(jnp.linalg.norm(leaf.ravel()))
             for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         }
-        found = {"ln_adjoint": curves.mean(axis=1), "ln_parameter_norm": norms}
+        found = {"ln_adjoint": curves.reshape(len(curves), -1).mean(axis=1), "ln_parameter_norm": norms}
         return {**found, "gates": gates(params)} if has_gates else found
 
     return probe
@@ -62,17 +61,13 @@ def row(look: train.Probed) -> dict[str, Any]:
     return {"step": look.step, **look.values}
 
 
-def kept(path: Path, step: int) -> list[dict[str, Any]]:
-    """Returns the rows of a run up to a step: those after it are looked up again."""
-    return (
-        [row for row in report.read_jsonl(path) if row["step"] <= step] if path.exists() and path.stat().st_size else []
-    )
+def read(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a run, none where it was not looked at."""
+    return report.read_jsonl(path) if path.exists() and path.stat().st_size else []
 
 
-def draw(path: Path, title: str, subtitle: str, rows: Sequence[dict[str, Any]]) -> None:
+def draw(title: str, subtitle: str, rows: Sequence[dict[str, Any]]) -> "Figure":
     """Draws the lag curve at some of the steps looked at, the first and the last among them."""
-    if not rows:
-        return
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_CURVES)).round().astype(int))
     curves = {}
     for index in chosen:
@@ -81,7 +76,7 @@ def draw(path: Path, title: str, subtitle: str, rows: Sequence[dict[str, Any]]) 
             range(logs.shape[1]),
             (logs - logs[:, :1]) / np.log(10),
         )
-    figure = report.loss_curves(
+    return report.loss_curves(
         curves,
         title=title,
         subtitle=subtitle,
@@ -89,4 +84,3 @@ def draw(path: Path, title: str, subtitle: str, rows: Sequence[dict[str, Any]]) 
         y_label="log10 of the gradient norm A(k) / A(0)",
         y_scale="linear",
     )
-    report.save_figure(path, figure)

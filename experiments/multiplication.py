@@ -18,11 +18,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from experiments import _config, _main, _regression, _run
+from experiments import _config, _main, _problem, _regression, _run
 from recur import tasks
 
 # 2,560 of 3,000 sequences to train on, the last fifth of them for validation, as the tutorials have it.
 TRAIN_AND_VALIDATION, VALIDATION = 2560 / 3000, 0.2
+# Sequences of which --flow and --probe_every take the gradient.
+LOOKED_AT = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ def train(config: Config) -> dict[str, Any]:
     return _run.run("multiplication", config, _pose)
 
 
-def _pose(config: Config) -> _run.Problem:
+def _pose(config: Config) -> _problem.Problem:
     model = _regression.regression(config.cell, config.hidden_size, layers=config.layers, input_size=2)
     held_out = _regression.read_samples(config.eval_data, ("T", 2)) if config.eval_data else None
     training, validation, test = _split(_samples(config), config)
@@ -52,8 +54,17 @@ def _pose(config: Config) -> _run.Problem:
             metrics["eval_loss"] = _regression.loss_of_seeds(params, held_out, loss=model.loss, data_axis=None)
         return metrics
 
-    floors = {"best constant guess, 7/144": tasks.multiplication_floor()}
-    return _run.Problem(model.init, model.loss, training, validation, model.as_cell, measure, floors)
+    sequences = jnp.moveaxis(validation[0][0, :LOOKED_AT], 0, 1)
+    return _problem.Problem(
+        init=model.init,
+        loss=model.loss,
+        data=training,
+        validation=validation,
+        data_axis=0,
+        measure=measure,
+        recurrence=lambda params: (*model.as_cell(params), sequences),
+        floors={"best constant guess, 7/144": tasks.multiplication_floor()},
+    )
 
 
 def _samples(config: Config) -> _regression.Samples:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments import _config, _main, _regression, _run
+from experiments import _config, _main, _problem, _regression, _run
 from recur import tasks
 
 WINDOW, WINDOWS, STEP = 4, 6, 0.1
@@ -31,7 +31,8 @@ class Config(_config.RunConfig):
     hidden_size: int = _config.option(10, "Hidden units.", least=1)
     epochs: int = _config.option(2000, "Passes over the training windows.", least=1)
     batch_size: int = _config.option(WINDOWS, "Windows of a batch.", least=1)
-    learning_rate: float = _config.option(1e-2, "Step size of Adam.", least=0.0)
+    learning_rate: float = _config.option(1e-2, "Step size of the optimiser.", least=0.0)
+    eval_every: int = _config.option(20, "Steps between evaluations; an epoch is one step.", least=0)
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -39,16 +40,13 @@ def train(config: Config) -> dict[str, Any]:
     return _run.run("ramp", config, _pose)
 
 
-def _pose(config: Config) -> _run.Problem:
+def _pose(config: Config) -> _problem.Problem:
     model = _regression.regression(config.cell, config.hidden_size, layers=1, input_size=1)
     held_out = _regression.read_samples(config.eval_data, ("T", 1)) if config.eval_data else None
     training = _regression.read_samples(config.data, ("T", 1)) if config.data else tasks.ramp(WINDOWS, WINDOW)
     validation = tasks.ramp(WINDOWS - 1, WINDOW, start=STEP / 2)
     if training[0].shape[0] < config.batch_size:
         raise ValueError(f"batch_size: expected at most the {training[0].shape[0]} windows, got {config.batch_size}")
-
-    def each_seed(samples: _regression.Samples) -> _regression.Samples:
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (config.seeds, *leaf.shape)), samples)
 
     def measure(params):
         starts = {"prediction_of_1.0": 0.6, "prediction_of_0.3": -0.1}
@@ -60,15 +58,15 @@ def _pose(config: Config) -> _run.Problem:
             metrics["eval_loss"] = _regression.loss_of_seeds(params, held_out, loss=model.loss, data_axis=None)
         return metrics
 
-    floors = {"best constant guess": tasks.ramp_floor(WINDOWS)}
-    return _run.Problem(
-        model.init,
-        model.loss,
-        each_seed(training),
-        each_seed(validation),
-        model.as_cell,
-        measure,
-        floors,
+    windows = jnp.moveaxis(validation[0], 0, 1)
+    return _problem.Problem(
+        init=model.init,
+        loss=model.loss,
+        data=training,
+        validation=validation,
+        measure=measure,
+        recurrence=lambda params: (*model.as_cell(params), windows),
+        floors={"best constant guess": tasks.ramp_floor(WINDOWS)},
     )
 
 

@@ -10,18 +10,18 @@ import subprocess
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from absl import flags
 
-from experiments import _config, _main, multiplication, ramp
-from recur import report
+from experiments import _config, _folder, _history, _main, _problem, _progress, _run, multiplication, ramp
+from recur import cells, report, tasks, train
 
 ROOT = pathlib.Path(__file__).parents[1]
-TINY = {"hidden_size": 3, "length": 5, "sequences": 60, "batch_size": 8, "epochs": 2, "seeds": 2}
-
-
-CHANGED = ("hidden_size", "seeds", "epochs", "checkpoint_every_s", "workdir")
+TINY = {"hidden_size": 3, "length": 5, "sequences": 60, "batch_size": 8, "epochs": 2, "seeds": 2, "tensorboard": False}
 
 
 def tiny(workdir, **options):
@@ -58,7 +58,8 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_its_files(finished):
     workdir, summary = finished
-    names = {"config.json", "history.jsonl", "history.csv", "loss.png", "summary.json", "checkpoints"}
+    names = {"config.json", "history.jsonl", "history.csv", "loss.png", "grad_norm.png", "summary.json", "index.html"}
+    names |= {"checkpoints"}
     assert {path.name for path in workdir.iterdir()} == names
     assert json.loads((workdir / "summary.json").read_text()) == summary
     assert_is_summary(summary, "multiplication", seeds=2)
@@ -118,7 +119,7 @@ def test_data_of_a_file_replace_the_drawn_ones(tmp_path):
 
 
 def test_several_cells_get_a_folder_each(tmp_path):
-    config = ramp.Config(workdir=str(tmp_path), cell="elman,gru", hidden_size=3, epochs=3, seeds=2)
+    config = ramp.Config(workdir=str(tmp_path), cell="elman,gru", hidden_size=3, epochs=3, seeds=2, tensorboard=False)
     summary = ramp.train(config)
     assert_is_summary(summary, "ramp", seeds=2)
     assert (tmp_path / "loss.png").exists()
@@ -131,7 +132,7 @@ def test_several_cells_get_a_folder_each(tmp_path):
 
 
 def test_the_ramp_goes_on_as_a_line(tmp_path):
-    metrics = ramp.train(ramp.Config(workdir=str(tmp_path)))["metrics"]
+    metrics = ramp.train(ramp.Config(workdir=str(tmp_path), tensorboard=False))["metrics"]
     assert len(metrics["prediction_of_1.0"]["values"]) == 3
     np.testing.assert_allclose(metrics["prediction_of_1.0"]["values"], 1.0, atol=0.02)
     np.testing.assert_allclose(metrics["prediction_of_0.3"]["values"], 0.3, atol=0.05)
@@ -164,6 +165,9 @@ def test_another_run_in_the_folder_is_refused(finished, options, message):
         ({"learning_rate": float("nan")}, ValueError, "learning_rate: expected a finite number"),
         ({"seed": 2**32}, ValueError, "seed: expected at most"),
         ({"workdir": ""}, ValueError, "workdir: expected a folder"),
+        ({"optimizer": "adman"}, ValueError, "optimizer: expected one of adam, adamw, rmsprop, sgd, got 'adman'"),
+        ({"schedule": "linear"}, ValueError, "schedule: expected one of constant, cosine, exponential, got 'linear'"),
+        ({"momentum": 0.9}, ValueError, "momentum: expected a number below 1 with sgd"),
     ],
 )
 def test_a_configuration_names_a_wrong_value(options, error, message):
@@ -192,6 +196,27 @@ def test_flags_make_the_configuration():
     values(["script", "--cell=gru", "--hidden_size=7", "--learning_rate=0.5", "--noresume"])
     wanted = multiplication.Config(cell="gru", hidden_size=7, learning_rate=0.5, resume=False)
     assert _config.from_flags(multiplication.Config, values) == wanted
+
+
+def test_a_run_is_repeated_from_its_configuration(finished):
+    workdir, _ = finished
+    path = workdir / "config.json"
+
+    def parse(config, *arguments):
+        values = flags.FlagValues()
+        _config.define_flags(config, values)
+        values(["script", f"--config={path}", *arguments])
+        return _config.from_flags(config, values)
+
+    stored = multiplication.Config(**json.loads(path.read_text())["config"])
+    assert stored.sequences == 60
+    assert parse(multiplication.Config) == stored
+    changed = dataclasses.replace(stored, workdir="other", seeds=5)
+    assert parse(multiplication.Config, "--workdir=other", "--seeds=5") == changed
+    with pytest.raises(ValueError, match="is of experiment 'multiplication', whose option layers is none of this one"):
+        parse(ramp.Config)
+    with pytest.raises(ValueError, match="config: expected the config.json of a run, got .*history.csv"):
+        _config.read_config(str(workdir / "history.csv"), ramp.Config)
 
 
 def test_whole_numbers():
@@ -235,32 +260,186 @@ def test_help_ends_with_code_0():
     process = start("--help")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "--hidden_size" in output
+    lines = output.splitlines()
+    # Each flag under its heading, and none of absl's own.
+    assert {"Data:", "Model:", "Run:", "Training:"} <= set(lines)
+    place = {
+        name: next(n for n, line in enumerate(lines) if line.strip().startswith(name)) for name in ("--seeds", "--cell")
+    }
+    assert lines.index("Model:") < place["--cell"] < lines.index("Run:") < place["--seeds"] < lines.index("Training:")
+    assert "--verbosity" not in output
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
-    config = ramp.Config(hidden_size=3, seeds=1, epochs=1_000_000, checkpoint_every_s=0.5, workdir=str(tmp_path))
-    process = start(*(f"--{name}={getattr(config, name)}" for name in CHANGED))
-    # The second line is printed when all is set up; training begins after it.
-    process.stdout.readline()
-    process.stdout.readline()
-    while not list(tmp_path.glob("checkpoints/*/state")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+def newest(folder):
+    return max((int(path.parent.name) for path in folder.glob("checkpoints/*/state")), default=0)
+
+
+def test_a_run_killed_and_interrupted_ends_as_one_never_stopped(tmp_path):
+    """SIGKILL, the same command again, Ctrl-C, and the rest as a Python call: the same bits and the same history."""
+    options = {"hidden_size": 3, "seeds": 1, "checkpoint_every_s": 0.2, "tensorboard": False}
+    config = ramp.Config(**options, epochs=1_000_000, workdir=str(tmp_path / "stopped"))
+    folder = pathlib.Path(config.workdir)
+    command = [f"--{name}={getattr(config, name)}" for name in ("workdir", "epochs", *options)] + ["--host_devices=1"]
+    killed_at = 0
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = start(*command)
+        while newest(folder) <= killed_at:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        killed_at = newest(folder)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "the same command goes on from there" in errors
-    rows = report.read_jsonl(tmp_path / "history.jsonl")
-    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
-    assert (tmp_path / "checkpoints" / str(len(rows))).is_dir()
-    # Cut short to a little more than is done, by a run of its own that goes on from there.
-    stored = json.loads((tmp_path / "config.json").read_text())
-    stored["config"]["epochs"] = len(rows)
-    (tmp_path / "config.json").write_text(json.dumps(stored))
-    ramp.train(dataclasses.replace(config, epochs=len(rows) + 100))
-    assert len(report.read_jsonl(tmp_path / "history.jsonl")) == len(rows) + 100
+    assert f"stopped after step {killed_at:,} of 1,000,000; the same command goes on from there" in errors
+    rows = report.read_jsonl(folder / "history.jsonl")
+    assert [row["step"] for row in rows] == list(range(20, killed_at + 1, 20))
+    # Cut short to a little more than is done.
+    stored = json.loads((folder / "config.json").read_text())
+    stored["config"]["epochs"] = killed_at
+    (folder / "config.json").write_text(json.dumps(stored))
+    config = dataclasses.replace(config, epochs=killed_at + 50)
+    stopped = ramp.train(config)
+    whole = ramp.train(dataclasses.replace(config, workdir=str(tmp_path / "whole")))
+    assert stopped["metrics"] == whole["metrics"]
+    histories = [report.read_jsonl(tmp_path / name / "history.jsonl") for name in ("stopped", "whole")]
+    for row in (row for history in histories for row in history):
+        del row["wall_s"]
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_asks_and_the_second_acts(number, code, capsys):
+    before = signal.getsignal(number)
+    with _main.stop_on_interrupt("stopping") as stop:
+        assert not stop()
+        signal.raise_signal(number)
+        assert stop()
+        assert signal.getsignal(number) is before
+        assert _main.StoppedError("", stop.number).exit_code == code
+    assert capsys.readouterr().err == "\nstopping\n"
+    assert signal.getsignal(signal.SIGTERM) is not None
+
+
+class Threshold:
+    """Sequences whose mean is above zero or not, from the host; a network that reads them."""
+
+    cell = cells.elman(2)
+
+    @classmethod
+    def init(cls, key):
+        return {"cell": cls.cell.init(key, 1), "kernel": jnp.array([1.0, -1.0])}
+
+    @classmethod
+    def loss(cls, params, batch, key):
+        logits = cls.outputs(params, batch["x"]) @ params["kernel"]
+        value = optax.sigmoid_binary_cross_entropy(logits, batch["label"].astype(jnp.float32))
+        right = (logits > 0) == (batch["label"] > 0)
+        weight = batch["valid"].astype(jnp.float32)
+        mean = lambda each: (each * weight).sum() / jnp.maximum(weight.sum(), 1)  # noqa: E731
+        return mean(value), {"accuracy": mean(right.astype(jnp.float32)), "weight": weight.sum()}
+
+    @classmethod
+    def outputs(cls, params, x):
+        import recur
+
+        return recur.unroll(cls.cell, params["cell"], jnp.moveaxis(x, 0, 1)[..., None]).outputs[-1]
+
+    @classmethod
+    def pose(cls, config):
+        rng = np.random.default_rng(0)
+        items = [{"x": x, "label": int(x.mean() > 0)} for x in rng.normal(size=(22, 3)).astype(np.float32)]
+        xs = jnp.asarray(np.stack([item["x"] for item in items[:4]]).T[..., None])
+        held_out = tasks.batches(items[14:], 4, pad={}, read_ahead=0)
+        return _problem.Problem(
+            init=cls.init,
+            loss=cls.loss,
+            batches=tasks.batches(items[:14], 4, pad={}, epochs=None, key=jax.random.key(1), read_ahead=0),
+            validation=held_out,
+            loss_name="nats",
+            monitor="val_accuracy",
+            maximize=True,
+            measured="best",
+            measure=_problem.each_seed(
+                lambda params: {"eval_loss": train.evaluate_batches(cls.loss, params, held_out)["loss"]}
+            ),
+            show=lambda params: {"samples": [f"kernel of {len(params['kernel'])} seeds"]},
+            recurrence=lambda params: (cls.cell, params["cell"], xs),
+        )
+
+
+def test_batches_from_the_host_are_trained_on_and_gone_on_with(tmp_path, capsys):
+    config = _config.RunConfig(
+        cell="elman", seeds=2, steps=9, eval_every=2, batch_size=4, ema_decay=0.5, optimizer="rmsprop"
+    )
+    config = dataclasses.replace(config, flow=True, learning_rate=0.05, tensorboard=False)
+    whole = dataclasses.replace(config, workdir=str(tmp_path / "whole"))
+    summary = _run.run("threshold", whole, Threshold.pose)
+    assert_is_summary(summary, "threshold", seeds=2)
+    rows = report.read_jsonl(tmp_path / "whole" / "history.jsonl")
+    # Of 14 sequences, 4 batches an epoch.
+    assert [(row["step"], row["epoch"]) for row in rows] == [(2, 0.5), (4, 1), (6, 1.5), (8, 2), (9, 2.25)]
+    accuracies = np.array([row["val_accuracy"] for row in rows])
+    assert summary["metrics"]["best_val_accuracy"]["values"] == accuracies.max(axis=0).tolist()
+    best = accuracies.argmax(axis=0)
+    assert summary["metrics"]["best_epoch"]["values"] == [rows[n]["epoch"] for n in best]
+    # What is measured are the best parameters, by their moving average.
+    losses = [rows[n]["val_loss"][seed] for seed, n in enumerate(best)]
+    np.testing.assert_allclose(summary["metrics"]["eval_loss"]["values"], losses, rtol=1e-5)
+    text = capsys.readouterr().out
+    assert "kernel of 2 seeds" in text
+    assert "before training the gradient" in text
+    pictures = {path.stem for path in (tmp_path / "whole").glob("*.png")}
+    assert pictures == {"loss", "accuracy", "grad_norm", "flow"}
+    page = (tmp_path / "whole" / "index.html").read_text()
+    assert page.count("<svg") == 4
+    assert "kernel of 2 seeds" in page
+    curves = report.read_jsonl(tmp_path / "whole" / "flow.jsonl")
+    assert [(row["state"], len(row["ln_median"])) for row in curves] == [("init", 4), ("trained", 4)]
+    # Shorter, and then as long: the same run.
+    stopped = dataclasses.replace(config, workdir=str(tmp_path / "stopped"), steps=6, flow=False)
+    _run.run("threshold", stopped, Threshold.pose)
+    again = _run.run("threshold", dataclasses.replace(stopped, steps=9), Threshold.pose)
+    assert again["metrics"] == summary["metrics"]
+
+
+def test_a_run_with_a_schedule_is_not_made_longer(tmp_path):
+    config = _config.RunConfig(workdir=str(tmp_path), steps=5, schedule="cosine")
+    _folder.open_folder("any", config)
+    _folder.open_folder("any", dataclasses.replace(config, patience=3, flow=True))
+    with pytest.raises(ValueError, match="steps: the run in .* has 5, asked for is 9; give another --workdir"):
+        _folder.open_folder("any", dataclasses.replace(config, steps=9))
+
+
+def test_tensorboard_files_hold_the_history(tmp_path):
+    pytest.importorskip("tensorboardX")
+    from tensorboardX.proto.event_pb2 import Event
+
+    config = _config.RunConfig(seeds=2, seed=3)
+    for step in (0, 1):
+        record = train.Record(step + 1, 0.0, {"val_loss": np.array([0.5, 0.25 + step])})
+        with _history.tensorboard(tmp_path, config, step) as write:
+            write(record)
+    found = []
+    for path in sorted((tmp_path / "seed_4").iterdir()):
+        data = path.read_bytes()
+        while data:
+            size = int.from_bytes(data[:8], "little")
+            event, data = Event.FromString(data[12 : 12 + size]), data[16 + size :]
+            found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+    assert sorted(found) == [(1, "val_loss", 0.25), (2, "val_loss", 1.25)]
+
+
+def test_progress_is_told_now_and_then(monkeypatch, capsys):
+    with _progress.progress("lstm", 10, 110) as show:
+        show(20, 0.5)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(_progress, "LINE_EVERY_S", 0.0)
+    with _progress.progress("lstm", 10, 110) as show:
+        show(60, 0.5)
+    line = capsys.readouterr().out
+    assert line.startswith("lstm: step 60 of 110, loss 0.5, ")
+    assert line.endswith(" s left\n")
 
 
 def test_a_probe_is_recorded_and_changes_nothing(finished, tmp_path):

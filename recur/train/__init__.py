@@ -3,6 +3,7 @@
 from recur.train._checkpoints import Checkpoints
 from recur.train._epoch import make_epoch
 from recur.train._evaluate import evaluate
+from recur.train._evaluate import evaluate_batches
 from recur.train._fit import fit
 from recur.train._fit_batches import BatchIterator
 from recur.train._fit_batches import fit_batches
@@ -10,6 +11,8 @@ from recur.train._loop import Fit
 from recur.train._loop import Hooks
 from recur.train._loop import NonFiniteError
 from recur.train._mesh import make_mesh
+from recur.train._optimizers import OPTIMIZERS
+from recur.train._optimizers import SCHEDULES
 from recur.train._optimizers import make_optimizer
 from recur.train._optimizers import make_schedule
 from recur.train._records import Probed
@@ -22,6 +25,8 @@ from recur.train._step import Loss
 from recur.train._step import make_step
 
 __all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
     "BatchIterator",
     "Best",
     "Checkpoints",
@@ -34,6 +39,7 @@ __all__ = [
     "Record",
     "TrainState",
     "evaluate",
+    "evaluate_batches",
     "fit",
     "fit_batches",
     "init_state",

@@ -1,7 +1,11 @@
 """Means of loss and metrics over data."""
 
+import functools
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from recur._checks import check_positive
 from recur._types import Array, Float, PyTree
@@ -58,6 +62,27 @@ def evaluate(
     return means(total)
 
 
+def evaluate_batches(loss: Loss, params: PyTree, batches: Iterable[PyTree], *, carry: PyTree = None) -> Metrics:
+    """Returns loss and metrics over batches that come from the host, each of its own shape; as `evaluate` otherwise.
+
+    Args:
+        loss: As in `evaluate`; each shape of batch is compiled once for the same object.
+        params: Parameters.
+        batches: Pytrees of arrays ``[B, ...]``.
+        carry: What the loss is handed with the first batch, where it carries a state from batch to batch.
+
+    Raises:
+        ValueError: There are no batches.
+    """
+    total = None
+    for batch in batches:
+        more, carry = _weighed(params, batch, carry, loss=loss)
+        total = add(total, more)
+    if total is None:
+        raise ValueError("batches: expected at least one, got none")
+    return means(total)
+
+
 def weighed(loss: Loss, params: PyTree, batch: PyTree, count: int, carry: PyTree = None) -> tuple[Sums, PyTree]:
     """Returns the sums of one batch of so many samples, and the carry after it."""
     value, (metrics, carry) = with_carry(loss, params, batch, None, carry)
@@ -73,6 +98,21 @@ def add(total: Sums | None, more: Sums) -> Sums:
 def means(sums: Sums) -> Metrics:
     """Returns the means that sums make."""
     return jax.tree.map(lambda total: total / sums[1], sums[0])
+
+
+def batch_size(batch: PyTree, data_axis: int | None = None) -> int:
+    """Returns B of arrays ``[B, ...]``, after the axis of seeds if there is one; raises where they disagree."""
+    axis = 0 if data_axis is None else 1
+    sizes = {np.shape(leaf)[axis] for leaf in jax.tree.leaves(batch) if np.ndim(leaf) > axis}
+    if len(sizes) != 1:
+        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
+        raise ValueError(f"batches: expected arrays [B, ...] with one B, got shapes {shapes}")
+    return sizes.pop()
+
+
+@functools.partial(jax.jit, static_argnames="loss")
+def _weighed(params: PyTree, batch: PyTree, carry: PyTree, *, loss: Loss) -> tuple[Sums, PyTree]:
+    return weighed(loss, params, batch, batch_size(batch), carry)
 
 
 def _sums(loss: Loss, params: PyTree, data: PyTree, batch_size: int) -> Sums:

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as Spec
 from recur._checks import check_positive
 from recur._types import Array, Bool, Int, PyTree
 from recur.train import _loop
-from recur.train._evaluate import Sums, add, means, weighed
+from recur.train._evaluate import Sums, add, batch_size, means, weighed
 from recur.train._fit import check_data_axis, make_method
 from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._program import Log, Method, empty_log, log_step, record, seed_spec, slot_of, state_specs
@@ -247,16 +247,6 @@ def _empty(
     metrics, sums = jax.eval_shape(shapes, state, batch, sample)
     log = empty_log(metrics, None if sums is None else sums[0])
     return log, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
-
-
-def batch_size(batch: PyTree, data_axis: int | None = None) -> int:
-    """Returns B of arrays ``[B, ...]``, after the axis of seeds if there is one; raises where they disagree."""
-    axis = 0 if data_axis is None else 1
-    sizes = {np.shape(leaf)[axis] for leaf in jax.tree.leaves(batch) if np.ndim(leaf) > axis}
-    if len(sizes) != 1:
-        shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
-        raise ValueError(f"batches: expected arrays [B, ...] with one B, got shapes {shapes}")
-    return sizes.pop()
 
 
 def _split_batch(batch: PyTree, mesh: Mesh | None, data_axis: int | None) -> tuple[PyTree, str | None]:
