@@ -113,8 +113,10 @@ def tensorboard(folder: Path, config: RunConfig, step: int) -> Iterator[Callable
             except ImportError:
                 print("no TensorBoard files: tensorboardX is not installed", flush=True)
                 return []
+            # The name of a file is else its second.
+            options = {"purge_step": step + 1, "filename_suffix": f".{step}"}
             folders = [str(folder / f"seed_{config.seed + index}") for index in range(config.seeds)]
-            return [stack.enter_context(tensorboardX.SummaryWriter(path, purge_step=step + 1)) for path in folders]
+            return [stack.enter_context(tensorboardX.SummaryWriter(path, **options)) for path in folders]
 
         def write(record: train.Record) -> None:
             for seed, writer in enumerate(writers()):

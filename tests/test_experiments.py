@@ -239,7 +239,6 @@ def test_wrong_flags_end_with_code_2_and_one_line(tmp_path):
     processes = {
         arguments: start(*arguments)
         for arguments in (
-            ("--hidden_size=-3",),
             ("--sells=gru",),
             ("--cell=lstn", f"--workdir={tmp_path}/a"),
             (f"--workdir={file}/below",),

@@ -35,7 +35,7 @@ def assert_close(got, wanted, **tolerance):
         np.testing.assert_allclose(one, other, **tolerance)
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.3, 1.0])
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_step_is_the_optax_loop(key, clip_norm):
     data, params = samples(key), parameters(key)
     clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
