@@ -20,9 +20,9 @@ LEAD = (
 )
 CAPTION = "a dot a library and cell of it, with the quartiles; right of the dashed line recur is faster."
 # Apart in hue; marks tell them apart in print. Mid-tones that read on white and near-black.
-_COLORS = ("#1f78c8", "#d55e00", "#00966c", "#b0589c", "#94801a", "#d8484f", "#7a7a86")
-_MARKERS = "osD^vP*X"
-_INK = "#1b1f25"
+COLORS = ("#1f78c8", "#d55e00", "#00966c", "#b0589c", "#94801a", "#d8484f", "#7a7a86")
+MARKERS = "osD^vP*X"
+INK = "#1b1f25"
 
 
 def write(out: Path, records: Sequence[dict[str, Any]], compared: Rows, reached: Rows) -> None:
@@ -84,30 +84,30 @@ def ratio_plot(compared: Rows, measure: str) -> "Figure":
     peers = list(dict.fromkeys(verdicts.library_of(c["peer"]) for c in shown))
     figure = Figure(figsize=(6.2, 1.6 + 0.34 * len(places) + 0.2 * (len(peers) // 3)), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(textwrap.fill(f"Time over recur's, {verdicts.WORDS[measure]}", 60), color=_INK, fontsize=10.5)
+    figure.suptitle(textwrap.fill(f"Time over recur's, {verdicts.WORDS[measure]}", 60), color=INK, fontsize=10.5)
     axes = figure.add_subplot()
     for index, peer in enumerate(peers):
         mine = [c for c in shown if verdicts.library_of(c["peer"]) == peer]
         heights = [places.index((c["row"], c["cell"])) + 0.5 * (index / max(1, len(peers) - 1) - 0.5) for c in mine]
-        color, mark = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
+        color, mark = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
         middle, low, high = ([c["ratio"][key] for c in mine] for key in ("median", "p25", "p75"))
         # Two cells of one library stand side by side under one mark.
         axes.hlines(heights, low, high, color=color, linewidth=1)
         axes.plot(middle, heights, mark, color=color, markersize=4.5, label=peer)
-    axes.axvline(1.0, color=_INK, linewidth=1.1, linestyle=(0, (5, 3)))
+    axes.axvline(1.0, color=INK, linewidth=1.1, linestyle=(0, (5, 3)))
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yticks(range(len(places)), [f"{row} {cell}" for row, cell in places])
     axes.invert_yaxis()
-    axes.set_xlabel("peer's time over recur's (right of 1: recur is faster)", color=_INK, fontsize=9)
-    axes.tick_params(colors=_INK, labelsize=9)
-    axes.grid(alpha=0.15, color=_INK)
+    axes.set_xlabel("peer's time over recur's (right of 1: recur is faster)", color=INK, fontsize=9)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(alpha=0.15, color=INK)
     for name, spine in axes.spines.items():
-        spine.set_color(_INK)
+        spine.set_color(INK)
         spine.set_visible(name in ("left", "bottom"))
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=_INK)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 

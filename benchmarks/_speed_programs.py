@@ -173,7 +173,7 @@ def _compile(function: Any, arguments: tuple, devices: int) -> tuple[Callable, P
     started = time.perf_counter()
     compiled = function.lower(*arguments).compile()
     compile_s = time.perf_counter() - started
-    memory, source = _memory(compiled, devices)
+    memory, source = planned_memory(compiled, devices)
     return compiled, Program(lambda: jax.block_until_ready(compiled(*arguments)), compile_s, memory, source)
 
 
@@ -194,7 +194,7 @@ def _training(
     return compiled, program._replace(call=call)
 
 
-def _memory(compiled: Any, devices: int) -> tuple[int | None, str]:
+def planned_memory(compiled: Any, devices: int) -> tuple[int | None, str]:
     """Returns what a compiled program plans for on all devices together; donated arguments count once."""
     planned = compiled.memory_analysis()
     if planned is None:
