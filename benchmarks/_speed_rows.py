@@ -50,12 +50,22 @@ def leaky(gate: Any, state: Any) -> Mapping[str, jax.Array]:
     return {"h": gate.u * state.h + (1 - gate.u) * gate.n}
 
 
+@cells.pointwise(
+    state=("h",), gates={"r": sigmoid, "z": sigmoid, "n": None}, split=("n",), keep="z", recurrence="diagonal"
+)
+def diagonal_gru(gate: Any, state: Any) -> Mapping[str, jax.Array]:
+    """A GRU whose units see themselves alone: diagonal, and not affine (Danieli et al. 2025, arXiv 2510.21450)."""
+    n = jnp.tanh(gate.n.x + gate.r * gate.n.h)
+    return {"h": gate.z * state.h + (1 - gate.z) * n}
+
+
 CELLS: dict[str, Callable[[int], cells.Cell]] = {
     "elman": cells.elman,
     "lstm": cells.lstm,
     "gru": cells.gru,
     "min_gru": cells.min_gru,
     "leaky": leaky,
+    "diagonal_gru": diagonal_gru,
 }
 _THREE = ("elman", "lstm", "gru")
 ROWS = {
