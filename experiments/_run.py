@@ -220,5 +220,6 @@ def _outline(config: RunConfig, params: PyTree) -> str:
         module = jax.tree_util.keystr(path[:-1], simple=True, separator=".")
         name = jax.tree_util.keystr(path[-1:], simple=True)
         layers.setdefault(module, []).append(f"{name} {'x'.join(map(str, leaf.shape[1:]))}")
-    outline = "; ".join(f"{module}: {', '.join(shapes)}" for module, shapes in layers.items())
+    named = {f"{module}: " if module else "": ", ".join(shapes) for module, shapes in layers.items()}
+    outline = "; ".join(module + shapes for module, shapes in named.items())
     return f"{config.cell}: {sum(leaf.size // len(leaf) for _, leaf in leaves):,} parameters ({outline})"

@@ -255,6 +255,13 @@ def test_wrong_flags_end_with_code_2_and_one_line(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
+def test_a_cpu_is_split_into_devices():
+    code = "from experiments import _machine; _machine.split_cpu(3); import jax; print(jax.device_count())"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "3", done.stderr
+
+
 def test_help_ends_with_code_0():
     process = start("--help")
     output, errors = process.communicate(timeout=120)

@@ -12,19 +12,27 @@ from recur._types import PyTree
 SEED, BATCH = "seed", "batch"
 
 
-def make_mesh(seeds: int = 1, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    seeds: int = 1,
+    batch_size: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    least_part: int = 8,
+) -> Mesh:
     """Returns a mesh with axes ("seed", "batch") for `fit` and `fit_batches`.
 
     As many devices as divide the seeds train seeds of their own, which costs no communication; among these, as many of
     the rest as divide a batch share it and average their gradients. What divides neither stays idle.
 
-        seed = gcd(S, devices),   batch = gcd(B, devices // seed)
+        seed = gcd(S, devices),   batch = the greatest divisor of gcd(B, devices / seed) with B / batch >= least_part
 
     Args:
         seeds: S, trained together; 1 also for a state without an axis of seeds.
         batch_size: B, samples of a batch; None leaves batches whole.
         devices: By default all there are. The cores of a CPU become devices by
             ``jax.config.update("jax_num_cpu_devices", n)`` before JAX is first used.
+        least_part: Samples that a device takes of a batch, at least: averaging the gradients of a few samples takes
+            longer than to compute them.
 
     Raises:
         ValueError: A number below 1, or no devices.
@@ -36,12 +44,13 @@ def make_mesh(seeds: int = 1, batch_size: int | None = None, devices: Sequence[j
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
         raise ValueError("devices: expected at least one, got none; leave it out for all")
-    on_seed = math.gcd(check_positive("seeds", seeds), len(devices))
-    on_batch = 1
+    on_seed, on_batch = math.gcd(check_positive("seeds", seeds), len(devices)), 1
     if batch_size is not None:
-        on_batch = math.gcd(check_positive("batch_size", batch_size), len(devices) // on_seed)
+        parts = math.gcd(check_positive("batch_size", batch_size), len(devices) // on_seed)
+        most = max(batch_size // check_positive("least_part", least_part), 1)
+        on_batch = max(part for part in range(1, most + 1) if parts % part == 0)
     types = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((on_seed, on_batch), (SEED, BATCH), types, devices=devices[: on_seed * on_batch])
+    return jax.make_mesh((on_seed, on_batch), (SEED, BATCH), axis_types=types, devices=devices[: on_seed * on_batch])
 
 
 def check_mesh(mesh: Mesh | None, seeds: int | None, batch_size: int | None = None) -> Mesh | None:
@@ -70,9 +79,9 @@ def batch_axis(mesh: Mesh | None) -> str | None:
 
 
 def place(tree: PyTree, mesh: Mesh | None, specs: PyTree) -> PyTree:
-    """Returns a tree on the devices of a mesh; `specs` is a prefix of it."""
+    """Returns a tree on the devices of a mesh, or the default device; `specs` is a prefix of it."""
     if mesh is None:
-        return tree
+        return jax.device_put(tree)
     return jax.device_put(tree, jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs))
 
 

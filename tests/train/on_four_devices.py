@@ -59,7 +59,7 @@ def mesh_of(name):
     shape = DEVICES[name]
     if shape is None:
         return None
-    mesh = train.make_mesh(shape[0], shape[1], jax.devices()[: shape[0] * shape[1]])
+    mesh = train.make_mesh(shape[0], shape[1], jax.devices()[: shape[0] * shape[1]], least_part=1)
     assert tuple(mesh.shape.values()) == shape
     return mesh
 
@@ -96,7 +96,8 @@ def main(folder):
     found["batches"] = numbers(train.fit_batches(states, loss, OPTIMIZER, batches, **options))
     for name, mesh in {
         "all": train.make_mesh(8, 32),
-        "odd": train.make_mesh(3, 6),
+        "odd": train.make_mesh(3, 16),
+        "few": train.make_mesh(1, 24),
         "six": train.make_mesh(6, 32),
         "whole": train.make_mesh(1),
     }.items():

@@ -76,7 +76,7 @@ def test_a_run_goes_on_bit_for_bit_on_its_mesh_and_to_rounding_on_another(found)
 
 
 def test_devices_go_to_seeds_first(found):
-    shapes = {"all": [4, 1], "odd": [1, 2], "six": [2, 2], "whole": [1, 1]}
+    shapes = {"all": [4, 1], "odd": [1, 2], "few": [1, 2], "six": [2, 2], "whole": [1, 1]}
     assert {name: found[f"mesh_{name}"]["shape"].tolist() for name in shapes} == shapes
 
 
