@@ -30,9 +30,16 @@ def group_of(name: str) -> str:
     return next((group for group, names in GROUPS.items() if name in names.split()), "Experiment")
 
 
-def option(default: Any, text: str, *, least: float | None = None) -> Any:
-    """Returns a dataclass field that is a flag: default, help text, and the least value allowed."""
-    return dataclasses.field(default=default, metadata={"help": text, "least": least})
+def option(default: Any, text: str, *, least: float | None = None, free: bool = False) -> Any:
+    """Returns a dataclass field that is a flag.
+
+    Args:
+        default: Its value if nothing is said.
+        text: What ``--help`` says.
+        least: The least value allowed.
+        free: Whether it may change when a run is started again, since training does not depend on it.
+    """
+    return dataclasses.field(default=default, metadata={"help": text, "least": least, "free": free})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

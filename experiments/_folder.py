@@ -52,8 +52,9 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
         raise ValueError(f"{path}: holds no configuration of a run ({error!r}); give another --workdir") from None
     # Any other schedule depends on how long the run is, so that a longer one is another run from its first step.
     may_grow = MAY_GROW if values.get("schedule") == "constant" else ()
+    free = [field.name for field in dataclasses.fields(config) if field.metadata["free"]]
     for key, value in values.items():
-        if key not in (*FREE, *may_grow) and before.get(key) != value:
+        if key not in (*FREE, *may_grow, *free) and before.get(key) != value:
             raise ValueError(
                 f"{key}: the run in {path.parent} has {before.get(key)!r}, asked for is {value!r}; "
                 "give another --workdir, or the same value"
