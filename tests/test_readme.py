@@ -15,7 +15,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What a reader would wait minutes for. absl takes the last value of a flag.
 SHORTER = {
     "benchmarks.gradient_norms": ["--preset=tiny", "--parts=lag_curves", "--lengths=8", "--seeds=2", "--hidden_size=4"],
+    "benchmarks.long_sequences": ["--lengths=100", "--repeats=1"],
     "benchmarks.selfcheck": ["--cells=elman"],
+    "benchmarks.speed": ["--rows=C5", "--repeats=1"],
     "experiments.multiplication": ["--epochs=1", "--seeds=1", "--hidden_size=4"],
     "experiments.ramp": ["--epochs=2", "--seeds=1"],
 }
@@ -51,7 +53,13 @@ def test_make_targets_exist(command):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("block", [block for block in blocks("bash") if "python -m" in block])
+def runnable() -> list:
+    """Blocks of commands; what times peers takes minutes however few its turns."""
+    found = [block for block in blocks("bash") if "python -m" in block]
+    return [pytest.param(block, marks=[pytest.mark.slow] if "benchmarks.speed" in block else []) for block in found]
+
+
+@pytest.mark.parametrize("block", runnable())
 def test_commands_run_as_printed(block, tmp_path):
     (tmp_path / "my_cells.py").write_text(blocks("python")[0].partition("\ncell = ")[0])
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
