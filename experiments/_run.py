@@ -117,7 +117,7 @@ class _Run:
             sections["Training"]["probe"] = _probe.draw(f"{self.title}: gradient while training", "", probed)
         if config.flow:
             figure, words = _flow.compare(self.workdir / "flow.jsonl", problem.recurrence, before, after, config)
-            sections["Gradient flow"] = {"flow": figure, "verdict": [words]}
+            sections["Gradient flow"] = {"flow": figure, "flow_verdict": [words]}
         if problem.show:
             sections["Examples"] = dict(problem.show(after))
         for entry in (entry for entries in sections.values() for entry in entries.values() if _page.is_text(entry)):
