@@ -132,7 +132,7 @@ def _timing(record: Mapping[str, Any], over: Mapping[tuple, Mapping[str, float]]
         "cell": record["cell"],
         "T": record["steps"],
         "engine": record["engine"],
-        "ms": {"median": shown[0], "text": "{:.3g} ({:.3g} to {:.3g})".format(*shown)},
+        "ms": {"median": shown[0], "text": "{} ({} to {})".format(*map(_number, shown))},
         f"{BASE}'s over its": ratio and {**ratio, "text": "{median:.2f} ({p25:.2f} to {p75:.2f})".format(**ratio)},
         "us a step": 1e6 * wall["median"] / record["steps"],
         "planned memory (MiB)": None if memory is None else round(memory / 2**20, 2),
@@ -144,3 +144,7 @@ def _timing(record: Mapping[str, Any], over: Mapping[tuple, Mapping[str, float]]
         "turns": record["repeats"],
         "load": round(record["load"], 2),
     }
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"

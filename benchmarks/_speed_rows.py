@@ -25,6 +25,9 @@ class Row(NamedTuple):
         layers: Layers on top of one another.
         bidirectional: Whether each layer runs both ways.
         seeds: Independent networks, each with data of its own, trained side by side.
+        products: In the rows for a GPU, what products round their factors to: a name in `RESOLUTIONS`. None in those
+            for a CPU, which multiplies in float32.
+        engines: Keys of `recur.engines.ENGINES`: what to run beside the engine that recur chooses by itself.
     """
 
     batch: int
@@ -35,13 +38,21 @@ class Row(NamedTuple):
     layers: int = 1
     bidirectional: bool = False
     seeds: int = 1
+    products: str | None = None
+    engines: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of weights and inputs."""
+        return "bfloat16" if self.products == "bfloat16" else "float32"
 
     @property
     def sizes(self) -> str:
         """The sizes in words."""
         words = f"B={self.batch} T={self.steps} X={self.inputs} H={self.hidden}"
         words += f", {self.layers} layers" * (self.layers > 1) + ", both directions" * self.bidirectional
-        return words + f", {self.seeds} seeds" * (self.seeds > 1)
+        words += f", {self.seeds} seeds" * (self.seeds > 1)
+        return words + (f", products in {self.products}" if self.products else "")
 
 
 @cells.pointwise(state=("h",), gates={"u": sigmoid, "n": jnp.tanh}, keep="u")
@@ -59,13 +70,25 @@ def diagonal_gru(gate: Any, state: Any) -> Mapping[str, jax.Array]:
     return {"h": gate.z * state.h + (1 - gate.z) * n}
 
 
+@cells.pointwise(state=("h", "c", "n", "m"), gates={"i": None, "f": jax.nn.log_sigmoid, "z": jnp.tanh, "o": sigmoid})
+def slstm(gate: Any, state: Any) -> Mapping[str, jax.Array]:
+    """The LSTM with exponential input gate, in its stable form (Beck et al. 2024, arXiv 2405.04517, eqs. 8-17)."""
+    m = jnp.maximum(gate.f + state.m, gate.i)
+    keep, write = jnp.exp(gate.f + state.m - m), jnp.exp(gate.i - m)
+    c, n = keep * state.c + write * gate.z, keep * state.n + write
+    return {"h": gate.o * c / n, "c": c, "n": n, "m": m}
+
+
 CELLS: dict[str, Callable[[int], cells.Cell]] = {
     "elman": cells.elman,
     "lstm": cells.lstm,
     "gru": cells.gru,
     "min_gru": cells.min_gru,
     "leaky": leaky,
+    "slstm": slstm,
+    "ind_rnn": cells.ind_rnn,
     "diagonal_gru": diagonal_gru,
+    "lru": cells.lru,
 }
 _THREE = ("elman", "lstm", "gru")
 ROWS = {
@@ -80,6 +103,30 @@ ROWS = {
     "C8": Row(32, 100, 2, 30, _THREE, layers=2, seeds=8),
 }
 
+RESOLUTIONS = {"float32": 2.0**-24, "tf32": 2.0**-11, "bfloat16": 2.0**-9}
+"""Relative error of rounding. A GPU multiplies float32 in TF32 unless it is asked for more, as in "float32" here."""
+
+_DIAGONAL = ("ind_rnn", "diagonal_gru", "lru")
+_IN_PARALLEL = {"products": "float32", "engines": ("scan", "associative", "newton")}
+_DENSE = {
+    "G1": Row(16, 1024, 768, 768, ("lstm",), engines=("cudnn",)),
+    # Twelve heads of 64 units, each with a share of the inputs of its own.
+    "G2": Row(16, 1024, 64, 64, ("lstm", "slstm"), seeds=12, engines=("cudnn",)),
+    "G3": Row(64, 512, 128, 128, (*_THREE, "leaky"), engines=("cudnn",)),
+    "G4": Row(2048, 64, 128, 128, ("gru",)),
+    "G5": Row(128, 256, 1024, 1024, ("lstm",), engines=("cudnn",)),
+}
+GPU_ROWS = {
+    **{name: row._replace(products="tf32") for name, row in _DENSE.items()},
+    # cuDNN takes float32 alone.
+    **{f"{name}_bf16": row._replace(products="bfloat16", engines=()) for name, row in _DENSE.items()},
+    "G6": Row(16, 2048, 1024, 1024, _DIAGONAL, **_IN_PARALLEL),
+    "G6_long": Row(8, 65536, 256, 256, _DIAGONAL, **_IN_PARALLEL),
+    "G7": Row(1, 100_000, 16, 16, ("gru",), products="float32", engines=("newton",)),
+    "G7_batch": Row(16, 100_000, 32, 32, ("gru",), products="float32", engines=("newton",)),
+}
+"""Rows for a GPU: hours on a CPU, where they are refused."""
+
 Module = recur.nn.RNN | recur.nn.Bidirectional | recur.nn.Stack
 
 
@@ -90,8 +137,8 @@ class Case(NamedTuple):
         row: The sizes.
         cell: Key of `CELLS`.
         modules: One recur module a seed; its weights are copied to the peers.
-        x: Inputs ``[B, T, X]``, with several seeds ``[S, B, T, X]``, float32.
-        target: What the outputs are to become, of their shape.
+        x: Inputs ``[B, T, X]``, with several seeds ``[S, B, T, X]``, in the row's dtype as the weights are.
+        target: What the outputs are to become, of their shape, float32.
     """
 
     row: Row
@@ -110,20 +157,20 @@ def make_case(row: Row, cell: str, seed: int = 0) -> Case:
     generator = np.random.default_rng(seed)
     modules = []
     for index in range(row.seeds):
-        rngs = nnx.Rngs(seed + index)
+        options = {"rngs": nnx.Rngs(seed + index), "dtype": row.dtype}
         if row.layers > 1:
-            module = recur.nn.Stack([made] * row.layers, row.inputs, bidirectional=row.bidirectional, rngs=rngs)
+            module = recur.nn.Stack([made] * row.layers, row.inputs, bidirectional=row.bidirectional, **options)
         elif row.bidirectional:
-            module = recur.nn.Bidirectional(made, row.inputs, rngs=rngs)
+            module = recur.nn.Bidirectional(made, row.inputs, **options)
         else:
-            module = recur.nn.RNN(made, row.inputs, rngs=rngs)
-        for rnn in (rnn for layer in directions(module) for rnn in layer):
+            module = recur.nn.RNN(made, row.inputs, **options)
+        for rnn in (rnn for layer in directions(module) for rnn in layer if "bias" in rnn.params):
             bias = rnn.params["bias"]
-            bias[...] = bias[...] + jnp.asarray(generator.normal(0, 0.1, bias.shape), jnp.float32)
+            bias[...] = bias[...] + jnp.asarray(generator.normal(0, 0.1, bias.shape), row.dtype)
         modules.append(module)
     lead = (row.seeds,) * (row.seeds > 1)
     outputs = row.hidden * (1 + row.bidirectional)
-    x = generator.standard_normal((*lead, row.batch, row.steps, row.inputs), np.float32)
+    x = generator.standard_normal((*lead, row.batch, row.steps, row.inputs), np.float32).astype(row.dtype)
     target = generator.uniform(-1, 1, (*lead, row.batch, row.steps, outputs)).astype(np.float32)
     return Case(row, cell, tuple(modules), x, target)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from benchmarks._speed_rows import Case, Module
+from benchmarks._speed_rows import RESOLUTIONS, Case, Module
 
 Convert = Callable[[Module], Any]
 """``convert(module) -> weights`` of a peer as a tree of arrays, each entry a copy of one of recur's, or constant."""
@@ -156,10 +156,12 @@ def errors(
 def tolerance(case: Case) -> float:
     """Returns the error that rounding explains: 16 float32 roundings times the root of the terms that are summed.
 
-    These are the sequences and steps that a gradient to a parameter sums over, and the entries of a product.
+    These are the sequences and steps that a gradient to a parameter sums over, and the entries of a product. Where
+    products round their factors to less than float32, 64 such roundings may take its place: sums stay in float32.
     """
     row = case.row
-    return 16 * 2.0**-23 * float(np.sqrt(row.batch * row.steps + row.inputs + row.hidden))
+    in_float32 = 16 * 2.0**-23 * float(np.sqrt(row.batch * row.steps + row.inputs + row.hidden))
+    return max(in_float32, 64 * RESOLUTIONS[row.products]) if row.products else in_float32
 
 
 def _error(got: np.ndarray, want: np.ndarray) -> float:

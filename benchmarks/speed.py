@@ -8,8 +8,12 @@ training step with Adam, in float32. Every library gets the same weights and bat
 gradients differ from a float64 run of recur by more than rounding is reported as wrong and not timed. The others are
 called in turn, each call until all is computed. Compile time, memory and errors are told apart. Ctrl-C ends a run
 after the turn in progress and keeps what is done.
+
+Where JAX runs on a GPU the rows are G1 to G7, some in bfloat16 too, with recur's engines beside its own choice; on any
+other machine these are refused, as they would take hours.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -23,6 +27,7 @@ from absl import flags
 
 from benchmarks import (
     _speed_by_hand,
+    _speed_engines,
     _speed_equinox,
     _speed_flax,
     _speed_haiku,
@@ -36,7 +41,7 @@ from benchmarks._speed_clock import interleave, quartiles
 from benchmarks._speed_floor import Machine, floor_s
 from benchmarks._speed_floor import measure as measure_machine
 from benchmarks._speed_programs import MEASURES, CannotError, Entry
-from benchmarks._speed_rows import ROWS, Case, Row, make_case
+from benchmarks._speed_rows import GPU_ROWS, ROWS, Case, Row, make_case
 from benchmarks._speed_weights import errors, reference, tolerance
 from experiments import _machine, _main
 from recur import report
@@ -52,8 +57,12 @@ PEERS: dict[str, tuple[str, Callable[[Case], Iterator[Entry]]]] = {
 }
 """What each is imported as, and what compiles it for a case."""
 
-PRESETS = {"quick": (("C0", "C2", "C5"), 5), "full": (tuple(ROWS), 20)}
-"""Rows and repeats. Five turns show where things stand; claims need at least 20 on an idle machine."""
+PRESETS = {
+    "quick": {"cpu": ("C0", "C2", "C5"), "gpu": ("G1", "G3", "G6"), "repeats": 5},
+    "full": {"cpu": tuple(ROWS), "gpu": tuple(GPU_ROWS), "repeats": 20},
+}
+"""Rows on a GPU and elsewhere, and repeats. Five turns show where things stand; claims need at least 20 on an idle
+machine."""
 
 BUSY = 1.5
 """Load average a core above which something else was running: what is timed keeps every core busy itself."""
@@ -76,20 +85,29 @@ class Config:
     seed: int = 0
 
 
-def choose(rows: Sequence[str], peers: Sequence[str], repeats: int | None, preset: str, seed: int) -> Config:
-    """Returns the configuration that flags ask for.
+def choose(
+    rows: Sequence[str], peers: Sequence[str], repeats: int | None, preset: str, seed: int, platform: str = "cpu"
+) -> Config:
+    """Returns the configuration that flags ask for, on a platform as `jax.default_backend` names it.
 
     Raises:
-        ValueError: A row or peer that is unknown or there twice, or no peer where `none` was not said.
+        ValueError: A row or peer that is unknown or there twice, no peer where `none` was not said, or a row for a GPU
+            where there is none.
     """
-    names, turns = PRESETS[preset]
-    names = tuple(rows) or names
+    known_rows, on_gpu = {**ROWS, **GPU_ROWS}, platform == "gpu"
+    names = tuple(rows) or PRESETS[preset]["gpu" if on_gpu else "cpu"]
     chosen = tuple(PEERS) if list(peers) == ["all"] else () if list(peers) == ["none"] else tuple(peers)
-    for what, given, known in (("rows", names, ROWS), ("peers", chosen, PEERS)):
+    for what, given, known in (("rows", names, known_rows), ("peers", chosen, PEERS)):
         if not set(given) <= set(known) or len(set(given)) != len(given) or (what == "peers" and not peers):
             more = ", or all, or none" if what == "peers" else ""
             raise ValueError(f"{what}: expected distinct names among {','.join(known)}{more}, got {','.join(given)}")
-    return Config({name: ROWS[name] for name in names}, chosen, repeats or turns, seed)
+    refused = [] if on_gpu else [name for name in names if name in GPU_ROWS]
+    if refused:
+        raise ValueError(
+            f"rows: expected some of {','.join(ROWS)} where JAX runs on {platform}, got {','.join(refused)}, which "
+            "take hours without a GPU"
+        )
+    return Config({name: known_rows[name] for name in names}, chosen, repeats or PRESETS[preset]["repeats"], seed)
 
 
 def speed(config: Config, out: str | os.PathLike) -> list[dict[str, Any]]:
@@ -113,9 +131,10 @@ def speed(config: Config, out: str | os.PathLike) -> list[dict[str, Any]]:
             if stopped():
                 break
             progress.set_postfix_str(f"{name} {cell}")
-            for record in time_case(config, name, make_case(row, cell, config.seed), machine, stopped):
-                records.append(record)
-                report.append_jsonl(out / "records.jsonl", record)
+            with _precision(row):
+                for record in time_case(config, name, make_case(row, cell, config.seed), machine, stopped):
+                    records.append(record)
+                    report.append_jsonl(out / "records.jsonl", record)
             progress.write(f"{name} {cell} ({row.sizes}): load average {os.getloadavg()[0]:.2f}")
         interrupted = stopped()
     compared = _speed_verdicts.compare([record for record in records if record["kind"] == "speed"])
@@ -171,6 +190,7 @@ def time_case(
                 "kind": "speed",
                 **place,
                 "sizes": case.row.sizes,
+                "dtype": case.row.dtype,
                 "peer": peer,
                 "on_jax": entries[peer].on_jax,
                 "measure": measure,
@@ -190,8 +210,12 @@ def time_case(
 
 def _all_entries(config: Config, case: Case) -> Iterator[Entry | tuple[str, Exception]]:
     yield from _speed_recur.entries(case)
+    yield from _speed_engines.entries(case)
     for peer in config.peers:
         package, entries = PEERS[peer]
+        if peer == "torch" and jax.default_backend() == "gpu":
+            yield peer, CannotError("is timed on the cores of a CPU alone")
+            continue
         if importlib.util.find_spec(package) is None:
             yield peer, CannotError("not installed; pip install 'recur[peers]' brings it")
             continue
@@ -199,6 +223,11 @@ def _all_entries(config: Config, case: Case) -> Iterator[Entry | tuple[str, Exce
             yield from entries(case)
         except CannotError as error:
             yield peer, error
+
+
+def _precision(row: Row) -> contextlib.AbstractContextManager[None]:
+    """Asks a GPU for products in float32 where a row does; leaves JAX as it is elsewhere."""
+    return jax.default_matmul_precision("float32") if row.products == "float32" else contextlib.nullcontext()
 
 
 def _run_record(config: Config, machine: Machine) -> dict[str, Any]:
@@ -211,7 +240,6 @@ def _run_record(config: Config, machine: Machine) -> dict[str, Any]:
         **_machine.facts(),
         "machine": machine._asdict(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "dtype": "float32",
         "load": os.getloadavg()[0],
     }
 
@@ -219,19 +247,18 @@ def _run_record(config: Config, machine: Machine) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
-    config = choose(values.rows, values.peers, values.repeats, values.preset, values.seed)
-    # Before any array is made, which fixes the devices.
-    jax.config.update("jax_num_cpu_devices", values.host_devices)
-    speed(config, values.out)
+    platform = jax.default_backend()
+    speed(choose(values.rows, values.peers, values.repeats, values.preset, values.seed, platform), values.out)
 
 
 if __name__ == "__main__":
     # Under the guard, for other scripts have flags of the same names.
     flags.DEFINE_list("peers", ["all"], f"Libraries beside recur: all, none, or some of {','.join(PEERS)}.")
-    flags.DEFINE_list("rows", [], f"Rows to time, some of {','.join(ROWS)}; by default those of the preset.")
+    flags.DEFINE_list(
+        "rows", [], f"Rows to time, some of {','.join((*ROWS, *GPU_ROWS))}; by default those of the preset."
+    )
     flags.DEFINE_integer("repeats", None, "Turns; by default those of the preset.", lower_bound=1)
     flags.DEFINE_enum("preset", "full", list(PRESETS), "Rows and turns, where no flag says otherwise.")
     flags.DEFINE_integer("seed", 0, "Seed of weights and data.", lower_bound=0)
-    flags.DEFINE_integer("host_devices", os.cpu_count() or 1, "Devices that the CPU is split into.", lower_bound=1)
     flags.DEFINE_string("out", "runs/speed", "Folder for the page and the records.")
     _main.run(main)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import _speed_recur, _speed_verdicts, speed
+from benchmarks import _speed_engines, _speed_recur, _speed_verdicts, speed
 from benchmarks._speed_clock import interleave, quartiles, ratios
 from benchmarks._speed_floor import Machine, floor_s
 from benchmarks._speed_programs import CannotError, Entry, Model, on_jax
-from benchmarks._speed_rows import ROWS, Row, make_case
-from benchmarks._speed_weights import PullBack, errors, reference, tolerance, weights
-from recur import report
+from benchmarks._speed_rows import CELLS, GPU_ROWS, ROWS, Row, make_case
+from benchmarks._speed_weights import PullBack, errors, loss, reference, tolerance, weights
+from recur import engines, report
 
 ROOT = pathlib.Path(__file__).parents[2]
 MACHINE = Machine(flops_per_s=1e9, tanh_s=1e-9, loop_s=1e-7)
@@ -228,6 +228,12 @@ def test_the_floor_counts_products():
     slow = MACHINE._replace(loop_s=1.0)
     assert floor_s(slow, row, "lstm", "step") == 20.0
     assert floor_s(slow._replace(tanh_s=1.0), row, "lstm", "forward") == 5 * 2 * 2 * 10 * 4 * 5
+    # A GPU: no loop; four gates read and one output written a unit, 8 bytes in the time of a tanh.
+    on_gpu = row._replace(products="tf32")
+    assert floor_s(slow, on_gpu, "lstm", "step") == pytest.approx(3 * products / 1e9)
+    assert floor_s(slow._replace(tanh_s=1.0), on_gpu, "lstm", "forward") == (4 + 1) * 4 / 8 * 5 * 2 * 2 * 10 * 4
+    fast = slow._replace(bfloat16_flops_per_s=4e9)
+    assert floor_s(fast, row._replace(products="bfloat16"), "lstm", "step") == pytest.approx(3 * products / 4e9)
 
 
 def test_a_run_leaves_records_tables_and_plots(tmp_path, capsys):
@@ -267,6 +273,74 @@ def test_flags_choose_rows_and_peers():
     assert speed.choose([], ["none"], None, "full", 0) == speed.Config(ROWS, (), 20)
     assert speed.choose(["C4"], ["torch"], 7, "quick", 3) == speed.Config({"C4": ROWS["C4"]}, ("torch",), 7, 3)
     assert list(speed.choose([], ["all"], None, "quick", 0).rows) == ["C0", "C2", "C5"]
+
+
+def test_rows_for_a_gpu_are_chosen_and_run_only_there():
+    assert speed.choose([], ["none"], None, "full", 0, platform="gpu").rows == GPU_ROWS
+    assert not set(speed.choose([], ["none"], None, "full", 0, platform="tpu").rows) & set(GPU_ROWS)
+    assert list(speed.choose(["C2", "G4_bf16"], ["none"], 3, "full", 0, platform="gpu").rows) == ["C2", "G4_bf16"]
+    with pytest.raises(ValueError, match=r"^rows: expected some of C0.* where JAX runs on cpu, got G1,G7, which take"):
+        speed.choose(["C0", "G1", "G7"], ["none"], None, "full", 0, platform="cpu")
+    words = {row.products: row.sizes for row in GPU_ROWS.values()}
+    assert words["bfloat16"] == "B=128 T=256 X=1024 H=1024, products in bfloat16"
+
+
+# Every kind of row, at sizes that do not matter: cells, engines and dtypes as they stand in the table.
+KINDS = sorted({(cell, row.products, row.engines) for row in GPU_ROWS.values() for cell in row.cells})
+
+
+@pytest.mark.parametrize(("cell", "products", "engines_beside"), KINDS)
+def test_rows_for_a_gpu_lower_to_it(cell, products, engines_beside):
+    row = Row(2, 3, 2, 2, (cell,), products=products, engines=engines_beside)
+    case = make_case(row, cell)
+    params, x, target = nnx.state(case.modules[0]), case.x, case.target
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((params, x))} == {row.dtype}
+    found = []
+    for key in ("auto", *engines_beside):
+        engine = engines.ENGINES[key]()
+        if engine.refusal(CELLS[cell](2)):
+            continue
+        apply = _speed_engines.model(case, engine).apply
+        differentiate = jax.value_and_grad(lambda params, x, apply=apply: loss(apply(params, x), target), (0, 1))
+        lowered = jax.jit(differentiate).trace(params, x).lower(lowering_platforms=("cuda",))
+        shapes = jax.tree.map(lambda leaf: leaf.shape, lowered.out_info[1])
+        assert shapes == jax.tree.map(jnp.shape, (params, x))
+        found.append(key)
+    expected = {"lru": ["auto", "scan", "associative"], "gru": ["auto", *set(engines_beside) & {"newton"}]}
+    others = ["auto", *(key for key in engines_beside if key in ("scan", "newton"))]
+    assert found == expected.get(cell, others)
+
+
+def test_an_engine_of_a_row_runs_beside_the_one_chosen_or_says_why_not():
+    case = make_case(
+        Row(2, 3, 2, 2, (), products="float32", engines=("newton", "associative", "cudnn")), "diagonal_gru"
+    )
+    newton, *refused = _speed_engines.entries(case)
+    assert newton.name == "recur.Newton"
+    np.testing.assert_allclose(newton.outputs()[0], case.modules[0](case.x), atol=1e-6)
+    assert [(name, str(why).split(",")[0]) for name, why in refused] == [
+        ("recur.Associative", "its step is not affine in the state"),
+        ("recur.Cudnn", "cuDNN runs the LSTM alone"),
+    ]
+
+
+def test_tolerances_follow_what_products_resolve():
+    case = make_case(Row(1, 2, 2, 2, ()), "elman")
+    bounds = [
+        tolerance(case._replace(row=case.row._replace(products=p))) for p in (None, "float32", "tf32", "bfloat16")
+    ]
+    assert bounds[0] == bounds[1] == pytest.approx(16 * 2**-23 * 6**0.5)
+    assert bounds[2:] == [2**-5, 2**-3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "slstm"])
+def test_libraries_agree_in_bfloat16(cell):
+    case = make_case(Row(2, 5, 2, 3, (), products="bfloat16"), cell)
+    want = reference(case)
+    for entry in entries(speed.Config({}, installed(set(NAMES) - {"torch"})), case):
+        off = errors(want, entry.outputs(), *entry.gradients(), entry.absent)
+        assert max(off) < tolerance(case), (entry.name, off)
 
 
 def test_a_wrong_flag_ends_with_one_line():
