@@ -1,0 +1,57 @@
+"""How well does a recurrent network predict text, character by character?
+
+    python -m experiments.char_lm --data=input.txt --workdir=runs/char_lm
+
+By default the source text of the running Python's standard library, a million characters, or a text file
+(``--data``); the last tenth is held out. Two layers of LSTM read 32 streams side by side, in windows of 64 characters,
+and carry their state from window to window: the memory reaches back further than the gradient.
+
+Metrics, one value a seed, losses in nats a character: ``train_loss`` (of the last epoch, with dropout) and ``val_loss``
+(over all held-out characters, by the final network), ``best_val_loss``, ``best_epoch``, ``unigram_loss`` and
+``bigram_loss`` (of the held-out characters by counting, see `recur.tasks`), ``val_unknown`` (share of held-out
+characters that the training text has not), and with ``--eval_data`` ``eval_loss`` and ``eval_unknown``.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from experiments import _config, _main, _problem, _run, _streams
+from recur import tasks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(_streams.StreamConfig):
+    """Options of the experiment."""
+
+    workdir: str = _config.option("runs/char_lm", "Folder of the run; several cells get a folder each in it.")
+    hidden_size: int = _config.option(256, "Hidden units of a layer.", least=1)
+    epochs: int = _config.option(8, "Passes over the text.", least=1)
+    dropout: float = _config.option(0.1, "Share of outputs that is dropped between layers while training.", least=0.0)
+    learning_rate: float = _config.option(4e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
+    schedule: str = _config.option("cosine", "Step size over the run.")
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Runs the experiment, as the command does, and returns the summary that it also writes."""
+    return _run.run("char_lm", config, _pose)
+
+
+def _pose(config: Config) -> _problem.Problem:
+    corpus = _streams.read(config, "characters")
+    counted = (corpus.training, corpus.held_out, len(corpus.vocabulary))
+    unigram, bigram = (math.log(count(*counted)) for count in (tasks.unigram_perplexity, tasks.bigram_perplexity))
+    return _streams.pose(
+        config,
+        corpus,
+        measure=lambda params: {"unigram_loss": unigram, "bigram_loss": bigram},
+        show=lambda params: {"samples": _streams.samples(config, corpus, params, "characters")},
+        loss_name="cross-entropy in nats a character",
+        loss_scale="linear",
+        floors={"bigrams": bigram},
+    )
+
+
+if __name__ == "__main__":
+    _config.define_flags(Config)
+    _main.run(lambda argv: train(_config.from_flags(Config)))
