@@ -8,7 +8,7 @@ every step of training; 1,000 others, of each seed its own, are for validation. 
 ``x [N, T, 2]`` and ``y [N, 1]``; of ``--data`` every tenth sequence is for validation.
 
 Metrics, one value a seed: ``train_loss`` and ``val_loss`` (mean squared errors; val after the last step),
-``train_correct`` and ``val_correct`` (share of answers off by less than 0.04, the criterion of 1997), ``best_val_loss``,
+``train_correct`` and ``val_correct`` (share of answers off by less than 0.04, as counted in 1997), ``best_val_loss``,
 ``best_epoch`` (of 100 steps), ``chance_loss``, ``times_below_chance`` (of val_loss), and with ``--eval_data``
 ``eval_loss`` and ``eval_correct``.
 """

@@ -5,7 +5,7 @@
 A sequence has ten of eight symbols, 99 blanks, a delimiter and ten more blanks, at which the symbols are to be
 repeated; before, the answer is blank. Whoever knows when to answer, but remembers nothing, has a cross-entropy of
 10 ln 8 / 120 = 0.173 nats a step, the chance level. Sequences are drawn anew at every step of training; 1,000 others,
-of each seed its own, are for validation. Files are NumPy archives with ``x [N, T, 10]``, one-hot over the symbols, blank
+of each seed its own, are for validation. Files are NumPy archives with ``x [N, T, 10]``, one-hot over symbols, blank
 and delimiter, and ``y [N, T]``, symbols from 0, blank being 8; of ``--data`` every tenth sequence is for validation.
 
 Metrics, one value a seed: ``train_loss`` and ``val_loss`` (nats a step; val after the last step), ``train_accuracy``
@@ -40,11 +40,8 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _pose(config: Config) -> _problem.Problem:
-    features, classes, memory = (
-        config.symbols + 2,
-        config.symbols + 1,
-        {"items": config.items, "symbols": config.symbols},
-    )
+    features, classes = config.symbols + 2, config.symbols + 1
+    memory = {"items": config.items, "symbols": config.symbols}
     size = {"layers": config.layers, "input_size": features, "classes": classes}
     task = _drawn.Task(
         draw=tasks.copy_memory,

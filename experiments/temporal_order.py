@@ -7,8 +7,8 @@ Y at 10 to 20 % of the sequence and another at 50 to 60 %. The class is their or
 ``--relevant=3`` a third stands at 66 to 76 %, and there are eight classes (tasks 6a and 6b of Hochreiter and
 Schmidhuber, 1997). Whoever guesses has a cross-entropy of ln 4 = 1.386 nats, the chance level. Sequences are drawn anew
 at every step of training; 1,000 others, of each seed its own, are for validation. Files are NumPy archives with
-``x [N, T, 8]``, one-hot over a, b, c, d, X, Y, E, B, and classes ``y [N]`` from 0; of ``--data`` every tenth sequence is
-for validation.
+``x [N, T, 8]``, one-hot over a, b, c, d, X, Y, E, B, and classes ``y [N]`` from 0; of ``--data`` every tenth sequence
+is for validation.
 
 Metrics, one value a seed: ``train_loss`` and ``val_loss`` (nats; val after the last step), ``train_accuracy`` and
 ``val_accuracy``, ``best_val_loss``, ``best_epoch`` (of 100 steps), ``chance_loss``, ``times_below_chance`` (of
