@@ -1,0 +1,138 @@
+"""What experiments on sentences share: modules as pure functions, words as numbers, measures on a file of one's own."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Int, Key, PyTree
+
+from experiments import _config, _problem
+from recur import cells, nn, tasks, train
+
+ORDER_SEED = 0
+"""Of the order of training data, which all seeds share."""
+LOOKED_AT = 16
+"""Sequences of which --flow and --probe_every take the gradient."""
+SHORTEST = 16
+"""Steps that the shortest sequences are padded to."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SentenceConfig(_config.RunConfig):
+    """What every run is told that trains on sentences."""
+
+    dropout: float = _config.option(0.5, "Share of the features that training drops between layers.", least=0.0)
+    unknown: float = _config.option(0.1, "Share of the words that training reads as unknown.", least=0.0)
+    max_length: int = _config.option(512, "Longest sentence that is accepted, in words.", least=1, free=True)
+    strict: bool = _config.option(False, "Refuse what is unknown to the training data, not only count it.", free=True)
+    schedule: str = _config.option("cosine", f"Step size over the run: {', '.join(train.SCHEDULES)}.")
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        super().__post_init__()
+        for name in ("dropout", "unknown"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name}: expected a share below 1, got {getattr(self, name)}")
+
+
+class Pure(NamedTuple):
+    """A module as pure functions: ``init(key) -> params``, ``merge(params) -> module``."""
+
+    init: Callable[[Key[Array, ""]], PyTree]
+    merge: Callable[[PyTree], Any]
+
+
+def pure(make: Callable[[nnx.Rngs], nnx.Module]) -> Pure:
+    """Returns what `make` makes as pure functions."""
+    graph = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))[0]
+
+    def init(key: Key[Array, ""]) -> PyTree:
+        return nnx.to_pure_dict(nnx.split(make(nnx.Rngs(key)))[1])
+
+    def merge(params: PyTree) -> Any:
+        return nnx.merge(graph, params)
+
+    return Pure(init, merge)
+
+
+def encode(
+    vocabulary: tasks.Vocabulary, sequences: Iterable[Sequence[str]], what: str, *, strict: bool, **marks: bool
+) -> list[Int[np.ndarray, "T"]]:
+    """Returns the numbers of sequences, and reports what of them is unknown.
+
+    Args:
+        vocabulary: That of the training data.
+        sequences: Of tokens.
+        what: What they are, for the report.
+        strict: Whether to refuse what is unknown.
+        **marks: As in `recur.tasks.Vocabulary.encode`.
+
+    Raises:
+        ValueError: Something is unknown, if `strict`.
+    """
+    ids, unknown = vocabulary.encode_all(sequences, **marks)
+    if unknown.count and strict:
+        raise ValueError(
+            f"{what}: expected with --strict what the training data have, got {unknown.first!r}, and "
+            f"{unknown.count} of {unknown.total} in all; leave out --strict, and they are read as unknown"
+        )
+    if unknown.count:
+        print(f"{what}: {unknown}", flush=True)
+    return ids
+
+
+def buckets(max_length: int) -> list[int]:
+    """Returns the lengths to pad to, each twice the one before: few programs, the same for every file."""
+    bounds = [SHORTEST]
+    while bounds[-1] < max_length:
+        bounds.append(2 * bounds[-1])
+    return bounds
+
+
+def forget(key: Key[Array, ""] | None, ids: Int[Array, "*A"], share: float) -> Int[Array, "*A"]:
+    """Reads a share of training words as unknown, so that the mark for it is learnt; without a key none."""
+    if key is None or not share:
+        return ids
+    return jnp.where(jax.random.bernoulli(key, share, ids.shape), tasks.Vocabulary.unknown, ids)
+
+
+def counted(batch: Mapping[str, Array], name: str) -> tuple[Int[Array, "B"], Bool[Array, "B T"]]:
+    """Returns how many steps of a padded field count, none of a copy, and where they are."""
+    lengths = jnp.where(batch["valid"], batch[f"{name}_lengths"], 0)
+    return lengths, jnp.arange(batch[name].shape[1])[None] < lengths[:, None]
+
+
+def longest(items: Sequence[Mapping[str, np.ndarray]], *names: str) -> list[Int[Array, "N T"]]:
+    """Returns fields of the longest items, cut to one length, so that there is nothing but content."""
+    chosen = sorted(items, key=lambda item: -len(item[names[0]]))[:LOOKED_AT]
+    length = len(chosen[-1][names[0]])
+    return [jnp.stack([item[name][:length] for item in chosen]) for name in names]
+
+
+def lowest_forward(stack: nn.Stack) -> tuple[cells.Cell, PyTree]:
+    """Hands out the lowest layer of a stack, of two directions the forward one, as a cell with its parameters."""
+    layer = stack.layers[0]
+    return layer.forward.as_cell() if stack.bidirectional else layer.as_cell()
+
+
+def evaluation(loss: train.Loss, batches: Iterable[PyTree]) -> Callable[[PyTree], dict[str, np.ndarray]]:
+    """Returns a `measure` of loss and metrics on batches, named ``eval_NAME``."""
+
+    def of_seed(params: PyTree) -> dict[str, float]:
+        return {f"eval_{name}": float(value) for name, value in train.evaluate_batches(loss, params, batches).items()}
+
+    return _problem.each_seed(of_seed)
+
+
+def first_seed(params: PyTree) -> PyTree:
+    """Returns the parameters of the first seed."""
+    return jax.tree.map(lambda leaf: leaf[0], params)
+
+
+def alike(seeds: int, numbers: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Returns numbers that do not depend on the seed, such as baselines, as metrics."""
+    return {name: np.full(seeds, number) for name, number in numbers.items()}

@@ -1,0 +1,150 @@
+"""Which part of speech is each word of a sentence?
+
+    python -m experiments.pos_tagging --data=FILE.conllu --workdir=runs/pos_tagging
+
+A network reads the words in both directions, each as its embedding beside what a second, smaller network makes of its
+characters, and gives every word a universal tag. Some words of training are read as unknown: their characters must do.
+
+Data: CoNLL-U files, of which every tenth sentence is held out for validation; by default 60 sentences, English and
+Korean, written by hand to show the format.
+
+Metrics, one value a seed: ``train_loss`` and ``val_loss`` (cross-entropy in nats a word, after the last epoch),
+``train_accuracy`` (with words dropped), ``val_accuracy``, ``best_val_accuracy``, ``best_epoch``, ``majority_accuracy``
+(giving every word its most frequent tag of training), and with ``--eval_data`` such as ``eval_accuracy``.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from experiments import _config, _main, _problem, _run, _words
+from recur import cells, nn, tasks
+
+TAGS = tasks.Labels(tasks.UPOS)
+PAD, SHOWN = {"words": tasks.Vocabulary.pad, "characters": tasks.Vocabulary.pad, "tags": 0}, 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(_words.SentenceConfig):
+    """Options of the experiment."""
+
+    workdir: str = _config.option("runs/pos_tagging", "Folder of the run; several cells get a folder each in it.")
+    hidden_size: int = _config.option(128, "Units that read words, in each direction.", least=1)
+    embedding_size: int = _config.option(96, "Features that a word is embedded in.", least=1)
+    character_hidden_size: int = _config.option(32, "Units that read characters, in each direction.", least=1)
+    character_embedding_size: int = _config.option(32, "Features that a character is embedded in.", least=1)
+    spelled: int = _config.option(16, "Characters of a word that are read.", least=1)
+    dropout: float = _config.option(0.4, "Share of the features that training drops between layers.", least=0.0)
+    unknown: float = _config.option(0.2, "Share of the words that training reads as unknown.", least=0.0)
+    epochs: int = _config.option(20, "Passes over the training data.", least=1)
+    batch_size: int = _config.option(16, "Sentences of a batch.", least=1)
+    learning_rate: float = _config.option(3e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
+    data: str = _config.option("", "CoNLL-U file to train on, in place of the sample.")
+    eval_data: str = _config.option("", "CoNLL-U file to evaluate on at the end, also for a finished run.")
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Runs the experiment, as the command does, and returns the summary that it also writes."""
+    return _run.run("pos_tagging", config, _pose)
+
+
+def _pose(config: Config) -> _problem.Problem:
+    training, held_out = tasks.hold_out(tasks.read_conllu(config.data) if config.data else tasks.sample_tagging())
+    words = tasks.Vocabulary.build(sentence.words for sentence in training)
+    alphabet = tasks.Vocabulary.build(word for sentence in training for word in sentence.words)
+    model = _words.pure(functools.partial(_tagger, config, len(words), len(alphabet)))
+    loss = functools.partial(_loss, model, config.unknown)
+    items = functools.partial(_items, words, alphabet, config)
+    limits = {"max_length": config.max_length, "buckets": _words.buckets(config.max_length)}
+    batches = functools.partial(tasks.batches, batch_size=config.batch_size, pad=PAD, **limits)
+    validation = items(held_out, "validation")
+    baselines, evaluate = {"majority_accuracy": tasks.majority_tag_accuracy(training, held_out)}, None
+    if config.eval_data:
+        evaluated = tasks.read_conllu(config.eval_data)
+        baselines["eval_majority_accuracy"] = tasks.majority_tag_accuracy(training, evaluated)
+        evaluate = _words.evaluation(loss, batches(items(evaluated, "eval_data")))
+
+    def measure(params: PyTree) -> dict[str, np.ndarray]:
+        return _words.alike(config.seeds, baselines) | (evaluate(params) if evaluate else {})
+
+    def show(params: PyTree) -> dict[str, list[str]]:
+        logits = _logits(model, _words.first_seed(params), batches(validation[:SHOWN], batch_size=SHOWN)[0])
+        tags = np.asarray(jnp.argmax(logits, axis=-1))
+        return {"samples": [_tagged(*both) for both in zip(held_out[:SHOWN], tags, strict=False)]}
+
+    return _problem.Problem(
+        init=model.init,
+        loss=loss,
+        batches=batches(items(training, "data"), key=jax.random.key(_words.ORDER_SEED), epochs=None),
+        validation=batches(validation),
+        loss_name="cross-entropy, nats a word",
+        monitor="val_accuracy",
+        maximize=True,
+        measure=measure,
+        show=show,
+        recurrence=functools.partial(_recurrence, model, *_words.longest(validation, "words", "characters")),
+    )
+
+
+def _items(words, alphabet, config: Config, sentences: list[tasks.Sentence], what: str) -> list[dict[str, np.ndarray]]:
+    """Returns words, their characters and their tags as numbers, and reports what is unknown."""
+    ids = _words.encode(words, [s.words for s in sentences], f"{what}, words", strict=config.strict)
+    _words.encode(alphabet, (word for s in sentences for word in s.words), f"{what}, characters", strict=config.strict)
+    spelled = [alphabet.encode_spelling(sentence.words, config.spelled) for sentence in sentences]
+    tags = [TAGS.encode(sentence.tags) for sentence in sentences]
+    return [dict(zip(PAD, item, strict=True)) for item in zip(ids, spelled, tags, strict=True)]
+
+
+def _tagger(config: Config, vocabulary_size: int, alphabet_size: int, rngs: Any) -> nn.SequenceTagger:
+    return nn.SequenceTagger(
+        vocabulary_size,
+        len(TAGS),
+        cells.CELLS[config.cell],
+        hidden_size=config.hidden_size,
+        embedding_size=config.embedding_size,
+        alphabet_size=alphabet_size,
+        character_hidden_size=config.character_hidden_size,
+        character_embedding_size=config.character_embedding_size,
+        dropout=config.dropout,
+        rngs=rngs,
+    )
+
+
+def _logits(model: _words.Pure, params: PyTree, batch: dict, key: Any = None) -> jax.Array:
+    characters = batch["characters"]
+    options = {"lengths": _words.counted(batch, "words")[0], "character_lengths": (characters > 0).sum(axis=-1)}
+    return model.merge(params)(batch["words"], characters, **options, key=key)
+
+
+def _loss(model: _words.Pure, unknown: float, params: PyTree, batch: dict, key: Any) -> tuple[jax.Array, dict]:
+    lengths, mask = _words.counted(batch, "words")
+    batch = {**batch, "words": _words.forget(key, batch["words"], unknown)}
+    logits = _logits(model, params, batch, key)
+    nats = nn.cross_entropy(logits, batch["tags"], mask=mask)
+    return nats, {"accuracy": nn.accuracy(logits, batch["tags"], mask=mask), "weight": lengths.sum()}
+
+
+def _recurrence(model: _words.Pure, words: jax.Array, characters: jax.Array, params: PyTree) -> tuple:
+    """Returns the cell that reads words forwards, and what it reads of some sentences."""
+    tagger = model.merge(params)
+    embedded = tagger.character_embedding(characters)
+    spelled = tagger.spelling(embedded, lengths=(characters > 0).sum(axis=-1), return_sequences=False)
+    xs = jnp.concatenate([tagger.embedding(words), spelled], axis=-1)
+    return *_words.lowest_forward(tagger.stack), jnp.moveaxis(xs, 1, 0)
+
+
+def _tagged(sentence: tasks.Sentence, numbers: np.ndarray) -> str:
+    """Returns a sentence with its tags; behind a wrong one stands the right one."""
+    tags = TAGS.decode(numbers[: len(sentence.words)])
+    entries = zip(*sentence, tags, strict=True)
+    return " ".join(f"{word}/{tag}" + ("" if tag == right else f"[{right}]") for word, right, tag in entries)
+
+
+if __name__ == "__main__":
+    _config.define_flags(Config)
+    _main.run(lambda argv: train(_config.from_flags(Config)))
