@@ -106,7 +106,7 @@ ROWS = {
 RESOLUTIONS = {"float32": 2.0**-24, "tf32": 2.0**-11, "bfloat16": 2.0**-9}
 """Relative error of rounding. A GPU multiplies float32 in TF32 unless it is asked for more, as in "float32" here."""
 
-_DIAGONAL = ("ind_rnn", "diagonal_gru", "lru")
+_DIAGONAL = ("ind_rnn", "diagonal_gru", "lru", "min_gru")
 _IN_PARALLEL = {"products": "float32", "engines": ("scan", "associative", "newton")}
 _DENSE = {
     "G1": Row(16, 1024, 768, 768, ("lstm",), engines=("cudnn",)),

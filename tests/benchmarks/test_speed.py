@@ -306,9 +306,8 @@ def test_rows_for_a_gpu_lower_to_it(cell, products, engines_beside):
         shapes = jax.tree.map(lambda leaf: leaf.shape, lowered.out_info[1])
         assert shapes == jax.tree.map(jnp.shape, (params, x))
         found.append(key)
-    expected = {"lru": ["auto", "scan", "associative"], "gru": ["auto", *set(engines_beside) & {"newton"}]}
-    others = ["auto", *(key for key in engines_beside if key in ("scan", "newton"))]
-    assert found == expected.get(cell, others)
+    serving = {"lru": {"scan", "associative"}, "min_gru": {"scan", "associative", "newton"}}
+    assert found == ["auto", *(key for key in engines_beside if key in serving.get(cell, {"scan", "newton"}))]
 
 
 def test_an_engine_of_a_row_runs_beside_the_one_chosen_or_says_why_not():
