@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments import _config, _problem
+from experiments import _config, _problem, _words
 from recur import cells, nn, tasks, train
 
 # Tokens of no text: padding, unknown, begin, end.
@@ -57,14 +56,8 @@ def language_model(
 ) -> Model:
     """Returns the model, the same functions, compiled once, for the same sizes; embedding size 0 is one-hot vectors."""
     made = {"layers": layers, "embedding_size": embedding_size or None, "tied": tied, "dropout": dropout}
-    module = functools.partial(nn.LanguageModel, vocabulary_size, cells.CELLS[cell](hidden_size), **made)
-    graph = nnx.split(nnx.eval_shape(lambda: module(rngs=nnx.Rngs(0))))[0]
-
-    def init(key: Key[Array, ""]) -> PyTree:
-        return nnx.to_pure_dict(nnx.split(module(rngs=nnx.Rngs(key)))[1])
-
-    def bind(params: PyTree) -> nn.LanguageModel:
-        return nnx.merge(graph, params)
+    layer = cells.CELLS[cell](hidden_size)
+    init, bind = _words.pure(lambda rngs: nn.LanguageModel(vocabulary_size, layer, **made, rngs=rngs))
 
     def sequence_loss(params: PyTree, batch: dict, key: Key[Array, ""] | None) -> tuple[Float[Array, ""], dict]:
         logits = bind(params)(batch["inputs"], key=key)
