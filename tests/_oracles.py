@@ -124,9 +124,10 @@ EQUATIONS = {
 ONE_OF_EACH_KIND = ("gru", "gru_reset_before", "lru", "lstm", "min_gru")
 
 
-def one_of_each_kind(names):
-    """Names as parameters of a test, of which those whose like is there already run in the slow suite."""
-    return [pytest.param(name, marks=[] if name in ONE_OF_EACH_KIND else [pytest.mark.slow]) for name in names]
+def one_of_each_kind(names, but=()):
+    """Names as parameters of a test, of which those whose like is there already, and `but`, run in the slow suite."""
+    quick = set(ONE_OF_EACH_KIND) - set(but)
+    return [pytest.param(name, marks=[] if name in quick else [pytest.mark.slow]) for name in names]
 
 
 class Trajectory(NamedTuple):

@@ -18,7 +18,7 @@ SHORTER = {
     "benchmarks.long_sequences": ["--lengths=100", "--repeats=1"],
     "benchmarks.selfcheck": ["--cells=elman"],
     "benchmarks.speed": ["--rows=C5", "--repeats=1"],
-    "experiments.multiplication": ["--epochs=1", "--seeds=1", "--hidden_size=4"],
+    "experiments.multiplication": ["--epochs=1", "--seeds=1", "--hidden_size=4", "--sequences=80", "--length=9"],
     "experiments.ramp": ["--epochs=2", "--seeds=1"],
 }
 

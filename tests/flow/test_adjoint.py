@@ -334,6 +334,7 @@ def test_states_that_overflow_are_named_and_not_taken_for_zero():
     assert not jnp.isnan(log_norms[:, 0]).any()
 
 
+@pytest.mark.parametrize("case", ["min_gru", pytest.param("lru", marks=pytest.mark.slow)], indirect=True)
 def test_one_pass_gives_what_three_give(case):
     cell, params, xs = case
     found = flow.gradient_log_norms(cell, params, xs)
