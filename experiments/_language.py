@@ -115,7 +115,7 @@ def predict(params: PyTree, batch: dict, *, model: Model) -> Int[Array, "1 T"]:
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def measure(params: PyTree, batch: dict, *, model: Model) -> train.Loss:
+def measure(params: PyTree, batch: dict, *, model: Model) -> dict[str, Float[Array, ""]]:
     """Returns loss and accuracy of one seed."""
     return train.evaluate(model.sequence_loss, params, batch)
 
