@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,20 +17,47 @@ Samples = tuple[Float[Array, "N T ..."], Int[Array, "N *T"]]
 class Model(NamedTuple):
     """A module as pure functions: ``init(key) -> params``, ``predict(params, x)``, ``loss(params, batch, key)``.
 
-    What is predicted are logits; the loss is the cross-entropy in nats, its metric the accuracy. ``as_cell(params)``
-    hands out the recurrent part, all layers as one cell with the parameters of that.
+    ``module(params)`` is the module itself.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
     predict: Callable[[PyTree, Float[Array, "B T X"]], Float[Array, "B *T K"]]
     loss: train.Loss
-    as_cell: Callable[[PyTree], tuple[cells.Cell, PyTree]]
+    module: Callable[[PyTree], nnx.Module]
+
+
+def as_functions(
+    module: Callable[..., nnx.Module], judge: Callable[[Array, Array], tuple[Array, dict]], **call: Any
+) -> Model:
+    """Returns ``module(rngs=...)`` as pure functions.
+
+    Args:
+        module: Makes the module.
+        judge: Returns loss and metrics of predictions and targets.
+        call: Options that it is called with.
+    """
+    graph = nnx.split(nnx.eval_shape(lambda: module(rngs=nnx.Rngs(0))))[0]
+
+    def merge(params: PyTree) -> nnx.Module:
+        return nnx.merge(graph, params)
+
+    def init(key: Key[Array, ""]) -> PyTree:
+        return nnx.to_pure_dict(nnx.split(module(rngs=nnx.Rngs(key)))[1])
+
+    def predict(params: PyTree, x: Float[Array, "B T X"]) -> Float[Array, "B *T K"]:
+        return merge(params)(x, **call)
+
+    def loss(params: PyTree, batch: Samples, key: Key[Array, ""] | None) -> tuple[Float[Array, ""], dict]:
+        del key
+        x, y = batch
+        return judge(predict(params, x), y)
+
+    return Model(init, predict, loss, merge)
 
 
 @functools.cache
 def classification(
-    cell: str,
-    hidden_size: int,
+    cell: cells.Cell,
     *,
     layers: int,
     input_size: int,
@@ -38,41 +65,27 @@ def classification(
     every_step: bool = False,
     counted_steps: int | None = None,
 ) -> Model:
-    """Returns the model: the same functions, compiled once, for the same sizes.
+    """Returns a classifier: the same functions, compiled once, for the same arguments.
+
+    It predicts logits; the loss is the cross-entropy in nats, its metric the accuracy.
 
     Args:
-        cell: Name of a cell.
-        hidden_size: Units of a layer.
+        cell: Of every layer.
         layers: How many.
         input_size: Features of a step.
         classes: How many.
         every_step: Whether every step has a class, and not the whole sequence one.
         counted_steps: Last steps whose classes the accuracy is of; by default all.
     """
-    module = functools.partial(
-        nn.SequenceClassifier, classes, cells.CELLS[cell](hidden_size), layers=layers, input_size=input_size
-    )
-    graph = nnx.split(nnx.eval_shape(lambda: module(rngs=nnx.Rngs(0))))[0]
 
-    def init(key: Key[Array, ""]) -> PyTree:
-        return nnx.to_pure_dict(nnx.split(module(rngs=nnx.Rngs(key)))[1])
-
-    def predict(params: PyTree, x: Float[Array, "B T X"]) -> Float[Array, "B *T K"]:
-        return nnx.merge(graph, params)(x, return_sequences=every_step)
-
-    def loss(params: PyTree, batch: Samples, key: Key[Array, ""] | None) -> tuple[Float[Array, ""], dict]:
-        del key
-        x, y = batch
-        logits = predict(params, x)
+    def judge(logits: Float[Array, "B *T K"], y: Int[Array, "B *T"]) -> tuple[Float[Array, ""], dict]:
         value = nn.cross_entropy(logits, y)
         if counted_steps is not None:
             logits, y = logits[:, -counted_steps:], y[:, -counted_steps:]
         return value, {"accuracy": nn.accuracy(logits, y)}
 
-    def as_cell(params: PyTree) -> tuple[cells.Cell, PyTree]:
-        return nnx.merge(graph, params).stack.as_cell()
-
-    return Model(init, predict, loss, as_cell)
+    module = functools.partial(nn.SequenceClassifier, classes, cell, layers=layers, input_size=input_size)
+    return as_functions(module, judge, return_sequences=every_step)
 
 
 def read_samples(path: str, x_shape: tuple[int | str, ...], classes: int | None, *, every_step: bool) -> Samples:

@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import PyTree
 
 from experiments import _config, _problem, _run
-from experiments._classification import metrics_of_seeds
-from recur import tasks, train
+from experiments._classification import Model, metrics_of_seeds
+from recur import cells, tasks, train
 
 STEPS_PER_EPOCH = 100
 # Sequences of which --flow and --probe_every take the gradient, and that are shown.
 LOOKED_AT, SHOWN = 16, 5
+# Cells with a gate that keeps.
+CHRONO = ("gru", "gru_reset_before", "lstm")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,19 @@ class DrawnConfig(_config.RunConfig):
 
     hidden_size: int = _config.option(64, "Hidden units of a layer.", least=1)
     layers: int = _config.option(1, "Layers.", least=1)
+    chrono: int = _config.option(
+        0, "Greatest lag in steps that gates of gru and lstm are set to at first (chrono biases); 0 for none.", least=0
+    )
+    epochs: int = _config.option(20, f"Hundreds of steps: an epoch is {STEPS_PER_EPOCH} of them.", least=1)
+    learning_rate: float = _config.option(1e-2, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
+    schedule: str = _config.option("cosine", "Step size over the run: constant, cosine, exponential.")
     batch_size: int = _config.option(50, "Sequences of a batch.", least=1)
     validation: int = _config.option(1000, "Sequences to validate on, which stay the same.", least=1)
+
+    def make_cell(self) -> cells.Cell:
+        """Returns the cell, one whose gates keep over as many steps as asked for where it can be told that."""
+        told = {"bias_init": cells.Chrono(self.chrono)} if self.chrono and self.cell in CHRONO else {}
+        return cells.CELLS[self.cell](self.hidden_size, **told)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,7 @@ class Task:
         sizes: Of a sequence.
         options: More about it.
         read: Reads a file of such samples.
-        model: `_regression.Model` or `_classification.Model`.
+        model: What is trained.
         chance: The loss, by the steps of a sequence, of whoever knows all but what has to be remembered.
         loss_name: What the loss is.
         example: Tells one sample and what was predicted of it, as a line.
@@ -48,7 +61,7 @@ class Task:
     sizes: tuple[int, ...]
     options: dict[str, Any]
     read: Callable[[str], PyTree]
-    model: Any
+    model: Model
     chance: Callable[[int], float]
     loss_name: str
     example: Callable[[np.ndarray, np.ndarray, np.ndarray], str]
@@ -59,7 +72,7 @@ def pose(config: DrawnConfig, task: Task) -> _problem.Problem:
     model = task.model
     held_out = jax.tree.map(jnp.asarray, task.read(config.eval_data)) if config.eval_data else None
     if config.data:
-        parts = [tasks.hold_out(leaf) for leaf in task.read(config.data)]
+        parts = [tasks.hold_out(np.asarray(leaf)) for leaf in task.read(config.data)]
         training, validation = (tuple(map(jnp.asarray, part)) for part in zip(*parts, strict=True))
         loss, data_axis, looked_at = model.loss, None, validation
     else:
@@ -95,7 +108,7 @@ def pose(config: DrawnConfig, task: Task) -> _problem.Problem:
         floors={"chance": chance},
         measure=measure,
         show=show,
-        recurrence=lambda params: (*model.as_cell(params), jnp.moveaxis(looked_at[0][:LOOKED_AT], 0, 1)),
+        recurrence=lambda params: (*model.module(params).stack.as_cell(), jnp.moveaxis(looked_at[0][:LOOKED_AT], 0, 1)),
     )
 
 

@@ -17,13 +17,12 @@ import dataclasses
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Float
 
-from experiments import _config, _drawn, _main, _problem, _regression, _run
-from recur import tasks
+from experiments import _classification, _config, _drawn, _main, _problem, _regression, _run
+from recur import cells, nn, tasks
 
 # What Hochreiter and Schmidhuber (1997) count as right.
 TOLERANCE = 0.04
@@ -50,7 +49,7 @@ def _pose(config: Config) -> _problem.Problem:
         sizes=(config.length,),
         options={"marks": config.marks},
         read=lambda path: _regression.read_samples(path, ("T", 2)),
-        model=_model(config.cell, config.hidden_size, config.layers),
+        model=_model(config.make_cell(), config.layers),
         chance=lambda length: tasks.adding_floor(config.marks),
         loss_name="mean squared error",
         example=example,
@@ -59,16 +58,13 @@ def _pose(config: Config) -> _problem.Problem:
 
 
 @functools.cache
-def _model(cell: str, hidden_size: int, layers: int) -> _regression.Model:
-    model = _regression.regression(cell, hidden_size, layers=layers, input_size=2)
-
-    def loss(params: PyTree, batch: _regression.Samples, key: jax.Array | None) -> tuple[jax.Array, dict]:
-        del key
-        x, y = batch
-        error = model.predict(params, x) - y
+def _model(cell: cells.Cell, layers: int) -> _classification.Model:
+    def judge(predicted: Float[Array, "B 1"], y: Float[Array, "B 1"]) -> tuple[Float[Array, ""], dict]:
+        error = predicted - y
         return jnp.mean(error**2), {"correct": jnp.mean(jnp.abs(error) < TOLERANCE)}
 
-    return model._replace(loss=loss)
+    module = functools.partial(nn.SequenceRegressor, 1, cell, layers=layers, input_size=2)
+    return _classification.as_functions(module, judge)
 
 
 def example(x: np.ndarray, y: np.ndarray, predicted: np.ndarray) -> str:

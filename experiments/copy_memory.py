@@ -28,6 +28,8 @@ class Config(_drawn.DrawnConfig):
 
     workdir: str = _config.option("runs/copy_memory", "Folder of the run; several cells get a folder each in it.")
     cell: str = _config.option("orthogonal", _config.CELL_HELP)
+    hidden_size: int = _config.option(128, "Hidden units of a layer.", least=1)
+    learning_rate: float = _config.option(3e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     delay: int = _config.option(100, "Steps from the last symbol to the delimiter (of drawn data).", least=1)
     items: int = _config.option(10, "Symbols to remember.", least=1)
     symbols: int = _config.option(8, "Kinds of symbols.", least=2)
@@ -48,9 +50,7 @@ def _pose(config: Config) -> _problem.Problem:
         sizes=(config.delay,),
         options=memory,
         read=lambda path: _classification.read_samples(path, ("T", features), classes, every_step=True),
-        model=_classification.classification(
-            config.cell, config.hidden_size, **size, every_step=True, counted_steps=config.items
-        ),
+        model=_classification.classification(config.make_cell(), **size, every_step=True, counted_steps=config.items),
         chance=lambda length: tasks.copy_memory_floor(length - 2 * config.items, **memory),
         loss_name="cross-entropy in nats a step",
         example=lambda x, y, logits: example(x, y, logits, config.items),

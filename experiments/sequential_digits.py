@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from experiments import _classification, _config, _main, _problem, _run
-from recur import report, tasks
+from recur import cells, report, tasks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +38,8 @@ class Config(_config.RunConfig):
     workdir: str = _config.option("runs/sequential_digits", "Folder of the run; several cells get a folder each in it.")
     hidden_size: int = _config.option(64, "Hidden units of a layer.", least=1)
     layers: int = _config.option(1, "Layers.", least=1)
-    epochs: int = _config.option(60, "Passes over the training data.", least=1)
-    learning_rate: float = _config.option(5e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
+    epochs: int = _config.option(40, "Passes over the training data.", least=1)
+    learning_rate: float = _config.option(1e-2, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run: constant, cosine, exponential.")
     permuted: bool = _config.option(False, "Read pixels in an order drawn at random.")
     order_seed: int = _config.option(0, "What that order is drawn from, for all seeds.", least=0)
@@ -62,7 +62,8 @@ def _pose(config: Config) -> _problem.Problem:
         x_eval, y_eval = _classification.read_samples(config.eval_data, (pixels.shape[1], 1), classes, every_step=False)
         evaluated = (jnp.asarray(tasks.pixel_sequences(x_eval, key=key)), jnp.asarray(y_eval))
     size = {"layers": config.layers, "input_size": 1, "classes": classes}
-    model = _classification.classification(config.cell, config.hidden_size, **size)
+    cell = cells.CELLS[config.cell](config.hidden_size)
+    model = _classification.classification(cell, **size)
     majority = tasks.majority_accuracy(y.tolist(), y_held_out.tolist())
 
     def measure(params: PyTree) -> dict[str, Any]:
@@ -72,12 +73,12 @@ def _pose(config: Config) -> _problem.Problem:
             metrics |= {f"eval_{name}": values for name, values in found.items()}
         return metrics
 
-    every_step = _classification.classification(config.cell, config.hidden_size, **size, every_step=True)
+    every_step = _classification.classification(cell, **size, every_step=True)
 
     def show(params: PyTree) -> dict[str, "Figure"]:
         logits = jax.lax.map(lambda params: every_step.predict(params, validation[0]), params)
         right = np.asarray(logits.argmax(axis=-1) == validation[1][None, :, None]).mean(axis=1)
-        return {"accuracy_by_pixel": _draw(right, majority, config)}
+        return {"accuracy_by_pixel": draw(right, majority, config)}
 
     return _problem.Problem(
         init=model.init,
@@ -90,7 +91,10 @@ def _pose(config: Config) -> _problem.Problem:
         maximize=True,
         measure=measure,
         show=show,
-        recurrence=lambda params: (*model.as_cell(params), jnp.moveaxis(validation[0][:LOOKED_AT], 0, 1)),
+        recurrence=lambda params: (
+            *model.module(params).stack.as_cell(),
+            jnp.moveaxis(validation[0][:LOOKED_AT], 0, 1),
+        ),
     )
 
 
@@ -102,7 +106,7 @@ def _samples(config: Config) -> tuple[np.ndarray, np.ndarray]:
     return tasks.pixel_sequences(digits.images), digits.labels
 
 
-def _draw(right: np.ndarray, majority: float, config: Config) -> "Figure":
+def draw(right: np.ndarray, majority: float, config: Config) -> "Figure":
     """Draws the share ``[S, T]`` of images that are recognised after so many pixels."""
     return report.loss_curves(
         {config.cell: (range(1, right.shape[1] + 1), right)},

@@ -49,7 +49,7 @@ def _pose(config: Config) -> _problem.Problem:
         sizes=(config.length,),
         options={"relevant": config.relevant},
         read=lambda path: _classification.read_samples(path, ("T", len(SYMBOLS)), 2**config.relevant, every_step=False),
-        model=_classification.classification(config.cell, config.hidden_size, **size),
+        model=_classification.classification(config.make_cell(), **size),
         chance=lambda length: chance,
         loss_name="cross-entropy in nats",
         example=example,

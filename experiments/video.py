@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from experiments import _classification, _config, _frames, _main, _problem, _run
-from recur import tasks
+from recur import cells, tasks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,15 +60,14 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _pose(config: Config) -> _problem.Problem:
-    training, validation = _samples(config)
-    frame_shape, classes = training[0].shape[2:], int(training[1].max()) + 1
+    training, validation, classes = _samples(config)
+    frame_shape = training[0].shape[2:]
     evaluated = None
     if config.eval_data:
         shape = ("T", *frame_shape)
         evaluated = _on_device(_classification.read_samples(config.eval_data, shape, classes, every_step=True))
     model = _frames.two_classifiers(
-        config.cell,
-        config.hidden_size,
+        cells.CELLS[config.cell](config.hidden_size),
         layers=config.layers,
         features=config.features,
         frame_shape=frame_shape,
@@ -104,19 +103,20 @@ def _pose(config: Config) -> _problem.Problem:
         maximize=True,
         measure=measure,
         show=show,
-        recurrence=lambda params: model.recurrence(params, validation[0][:LOOKED_AT]),
+        recurrence=lambda params: model.module(params).recurrence(validation[0][:LOOKED_AT]),
     )
 
 
-def _samples(config: Config) -> tuple[_classification.Samples, _classification.Samples]:
-    """Returns frames ``[N, T, H, W]`` and classes ``[N, T]`` to train on, and held out."""
+def _samples(config: Config) -> tuple[_classification.Samples, _classification.Samples, int]:
+    """Returns frames ``[N, T, H, W]`` and classes ``[N, T]`` to train on, those held out, and how many classes."""
     if config.data:
         samples = _classification.read_samples(config.data, ("T", "H", "W"), None, every_step=True)
-        return tuple(zip(*map(tasks.hold_out, samples), strict=True))
+        return *zip(*map(tasks.hold_out, samples), strict=True), int(samples[1].max()) + 1
     keys = jax.random.split(jax.random.key(config.data_seed))
     parts = zip(keys, tasks.hold_out(tasks.load_digits()), (config.videos, config.validation), strict=True)
     options = {"noise": config.noise, "cover": config.cover}
-    return tuple(tasks.digit_videos(key, digits, count, config.frames, **options)[:2] for key, digits, count in parts)
+    drawn = (tasks.digit_videos(key, digits, count, config.frames, **options) for key, digits, count in parts)
+    return *((videos.frames, videos.labels) for videos in drawn), len(tasks.DIGIT_NAMES["en"])
 
 
 def _on_device(samples: _classification.Samples) -> tuple[jax.Array, jax.Array]:
