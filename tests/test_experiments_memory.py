@@ -40,66 +40,66 @@ def unseen(monkeypatch):
     monkeypatch.setattr(_page, "write", lambda *args: None)
 
 
-def validation_of(experiment, options):
-    """Returns the validation data of seed 0 as they stand in a file, drawn once more."""
-    if experiment is sequential_digits:
-        digits = tasks.load_digits()
-        return digits.images[9::10].reshape(-1, 64, 1), digits.labels[9::10]
-    if experiment is video:
-        key = jax.random.split(jax.random.key(0))[1]
-        digits = tasks.load_digits()
-        held_out = tasks.Digits(digits.images[9::10], digits.labels[9::10])
-        return tasks.digit_videos(key, held_out, options["validation"], options["frames"])[:2]
-    draw = {adding: tasks.adding, temporal_order: tasks.temporal_order, copy_memory: tasks.copy_memory}[experiment]
-    [size] = [options[name] for name in ("length", "delay") if name in options]
-    more = {"items": options["items"]} if "items" in options else {}
-    return draw(jax.random.fold_in(jax.random.key(0), 0), options["validation"], size, **more)
+def held_out_digits():
+    digits = tasks.load_digits()
+    return tasks.Digits(digits.images[9::10], digits.labels[9::10])
 
 
-CASES = {
-    adding: ({"length": 4, "validation": 6}, {"loss", "correct"}, {"chance_loss", "times_below_chance"}),
-    temporal_order: ({"length": 6, "validation": 6}, {"loss", "accuracy"}, {"chance_loss", "times_below_chance"}),
-    copy_memory: (
-        {"delay": 2, "items": 2, "validation": 6},
-        {"loss", "accuracy"},
-        {"chance_loss", "times_below_chance"},
-    ),
-    sequential_digits: ({"permuted": True}, {"loss", "accuracy"}, {"majority_accuracy"}),
-    video: (
-        {"videos": 8, "validation": 3, "frames": 2, "features": 2},
-        {"loss", "accuracy", "still_accuracy"},
-        {"majority_accuracy", "gain"},
-    ),
-}
+def measured(experiment, **options):
+    """Returns what is measured of parameters that were never trained."""
+    problem = experiment._pose(config(experiment, "nowhere", **options))
+    params = jax.jit(jax.vmap(problem.init))(jax.random.split(jax.random.key(3), 1))
+    return {name: float(values[0]) for name, values in problem.measure(params).items()}
 
 
-@pytest.mark.parametrize("experiment", CASES, ids=lambda experiment: experiment.__name__.rpartition(".")[2])
-def test_a_run_is_evaluated_on_a_file(experiment, tmp_path, unseen, capsys):
+def test_copying_runs_on_drawn_sequences_and_on_a_file(tmp_path, unseen, capsys):
     """The file holds the validation data, drawn once more, so that both give the same numbers."""
-    options, names, own = CASES[experiment]
-    file = save(tmp_path / "eval.npz", *validation_of(experiment, options))
-    summary = experiment.train(config(experiment, tmp_path / "run", **options, eval_data=file))
+    options = {"delay": 2, "items": 2, "validation": 6}
+    drawn = tasks.copy_memory(jax.random.fold_in(jax.random.key(0), 0), 6, 2, items=2)
+    file = save(tmp_path / "eval.npz", *drawn)
+    summary = copy_memory.train(config(copy_memory, tmp_path / "run", **options, eval_data=file))
     metrics = {name: metric["median"] for name, metric in summary["metrics"].items()}
-    best = {"best_val_accuracy" if "majority_accuracy" in own else "best_val_loss", "best_epoch"}
-    assert set(metrics) == {f"{part}_{name}" for part in ("train", "val", "eval") for name in names} | best | own
-    for name in names:
+    names = {f"{part}_{name}" for part in ("train", "val", "eval") for name in ("loss", "accuracy")}
+    assert set(metrics) == names | {"best_val_loss", "best_epoch", "chance_loss", "times_below_chance"}
+    for name in ("loss", "accuracy"):
         np.testing.assert_allclose(metrics[f"eval_{name}"], metrics[f"val_{name}"], rtol=1e-5)
-    if "gain" in own:
-        np.testing.assert_allclose(metrics["gain"], metrics["val_accuracy"] - metrics["val_still_accuracy"], atol=1e-6)
-    if "chance_loss" in own:
-        ratio = metrics["chance_loss"] / metrics["val_loss"]
-        np.testing.assert_allclose(metrics["times_below_chance"], ratio, rtol=1e-5)
-        assert capsys.readouterr().out.count("wanted ") == 5
+    np.testing.assert_allclose(metrics["chance_loss"], 2 * np.log(8) / 6, rtol=1e-6)
+    ratio = metrics["chance_loss"] / metrics["val_loss"]
+    np.testing.assert_allclose(metrics["times_below_chance"], ratio, rtol=1e-5)
+    assert capsys.readouterr().out.count("wanted ") == 5
+
+
+def test_what_is_measured_of_symbols_in_order(tmp_path):
+    drawn = tasks.temporal_order(jax.random.fold_in(jax.random.key(0), 0), 6, 6)
+    file = save(tmp_path / "eval.npz", *drawn)
+    metrics = measured(temporal_order, length=6, validation=6, eval_data=file)
+    assert set(metrics) == {"eval_loss", "eval_accuracy", "chance_loss", "times_below_chance"}
+    np.testing.assert_allclose(metrics["chance_loss"], np.log(4), rtol=1e-6)
+    np.testing.assert_allclose(metrics["times_below_chance"], np.log(4) / metrics["eval_loss"], rtol=1e-5)
+
+
+def test_what_is_measured_of_videos(tmp_path):
+    """Held-out videos are of held-out images, which the file shows too."""
+    videos = tasks.digit_videos(jax.random.split(jax.random.key(0))[1], held_out_digits(), 3, 2)
+    file = save(tmp_path / "eval.npz", videos.frames, videos.labels)
+    metrics = measured(video, videos=8, validation=3, frames=2, features=2, eval_data=file)
+    assert set(metrics) == {"eval_loss", "eval_accuracy", "eval_still_accuracy", "majority_accuracy", "gain"}
+    np.testing.assert_allclose(metrics["gain"], metrics["eval_accuracy"] - metrics["eval_still_accuracy"], atol=1e-6)
 
 
 def test_a_finished_run_is_evaluated_and_not_trained(tmp_path, unseen):
-    first = sequential_digits.train(config(sequential_digits, tmp_path / "run"))
-    digits = tasks.load_digits()
-    file = save(tmp_path / "eval.npz", digits.images[9::10].reshape(-1, 64, 1), digits.labels[9::10])
-    again = sequential_digits.train(config(sequential_digits, tmp_path / "run", eval_data=file))
+    """The file holds pixels row by row, which are then read in the order of training."""
+    options = {"permuted": True, "order_seed": 5}
+    first = sequential_digits.train(config(sequential_digits, tmp_path / "run", **options))
+    names = {f"{part}_{name}" for part in ("train", "val") for name in ("loss", "accuracy")}
+    assert set(first["metrics"]) == names | {"best_val_accuracy", "best_epoch", "majority_accuracy"}
+    held_out = held_out_digits()
+    file = save(tmp_path / "eval.npz", held_out.images.reshape(-1, 64, 1), held_out.labels)
+    again = sequential_digits.train(config(sequential_digits, tmp_path / "run", **options, eval_data=file))
     assert again["wall_s"] == first["wall_s"]
     assert again["metrics"].pop("eval_accuracy") == again["metrics"]["val_accuracy"]
-    del again["metrics"]["eval_loss"]
+    eval_loss = again["metrics"].pop("eval_loss")["median"]
+    np.testing.assert_allclose(eval_loss, first["metrics"]["val_loss"]["median"], rtol=1e-5)
     assert again["metrics"] == first["metrics"]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["eval_data"] == file
 
@@ -108,7 +108,11 @@ def test_a_file_is_trained_on_but_for_every_tenth_sequence(tmp_path, unseen):
     x, y = np.ones((20, 3, 2)), np.full((20, 1), 5.0)
     y[9::10] = -100.0
     file = save(tmp_path / "data.npz", x, y)
-    metrics = adding.train(config(adding, tmp_path / "run", data=file))["metrics"]
+    summary = adding.train(config(adding, tmp_path / "run", data=file))
+    metrics = summary["metrics"]
+    names = {f"{part}_{name}" for part in ("train", "val") for name in ("loss", "correct")}
+    assert set(metrics) == names | {"best_val_loss", "best_epoch", "chance_loss", "times_below_chance"}
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
     assert 9 < metrics["train_loss"]["median"] < 100
     assert metrics["val_loss"]["median"] > 9000
 
