@@ -28,7 +28,7 @@ class DrawnConfig(_config.RunConfig):
     hidden_size: int = _config.option(64, "Hidden units of a layer.", least=1)
     layers: int = _config.option(1, "Layers.", least=1)
     chrono: int = _config.option(
-        0, "Greatest lag in steps that gates of gru and lstm are set to at first (chrono biases); 0 for none.", least=0
+        100, "Greatest lag in steps that gates of gru and lstm begin with (chrono biases); 0 for their own.", least=0
     )
     epochs: int = _config.option(20, f"Hundreds of steps: an epoch is {STEPS_PER_EPOCH} of them.", least=1)
     learning_rate: float = _config.option(1e-2, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
