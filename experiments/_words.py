@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Int, Key, PyTree
 
-from experiments import _config, _problem
+from experiments import _config
 from recur import cells, nn, tasks, train
 
 ORDER_SEED = 0
@@ -27,6 +27,7 @@ class SentenceConfig(_config.RunConfig):
 
     dropout: float = _config.option(0.5, "Share of the features that training drops between layers.", least=0.0)
     unknown: float = _config.option(0.1, "Share of the words that training reads as unknown.", least=0.0)
+    least_count: int = _config.option(2, "How often training must have a word; others are read as unknown.", least=1)
     max_length: int = _config.option(512, "Longest sentence that is accepted, in words.", least=1, free=True)
     strict: bool = _config.option(False, "Refuse what is unknown to the training data, not only count it.", free=True)
     schedule: str = _config.option("cosine", f"Step size over the run: {', '.join(train.SCHEDULES)}.")
@@ -34,8 +35,8 @@ class SentenceConfig(_config.RunConfig):
     def __post_init__(self) -> None:
         """Checks every value."""
         super().__post_init__()
-        for name in ("dropout", "unknown"):
-            if getattr(self, name) >= 1:
+        for name in ("dropout", "unknown", "label_smoothing"):
+            if getattr(self, name, 0.0) >= 1:
                 raise ValueError(f"{name}: expected a share below 1, got {getattr(self, name)}")
 
 
@@ -119,20 +120,16 @@ def lowest_forward(stack: nn.Stack) -> tuple[cells.Cell, PyTree]:
     return layer.forward.as_cell() if stack.bidirectional else layer.as_cell()
 
 
-def evaluation(loss: train.Loss, batches: Iterable[PyTree]) -> Callable[[PyTree], dict[str, np.ndarray]]:
-    """Returns a `measure` of loss and metrics on batches, named ``eval_NAME``."""
+def evaluation(loss: train.Loss, batches: Sequence[PyTree] = ()) -> Callable[[PyTree], dict[str, float]]:
+    """Returns a function of the parameters of one seed to loss and metrics on batches, if any, as ``eval_NAME``."""
 
-    def of_seed(params: PyTree) -> dict[str, float]:
-        return {f"eval_{name}": float(value) for name, value in train.evaluate_batches(loss, params, batches).items()}
+    def measure(params: PyTree) -> dict[str, float]:
+        found = train.evaluate_batches(loss, params, batches) if batches else {}
+        return {f"eval_{name}": float(value) for name, value in found.items()}
 
-    return _problem.each_seed(of_seed)
+    return measure
 
 
 def first_seed(params: PyTree) -> PyTree:
     """Returns the parameters of the first seed."""
     return jax.tree.map(lambda leaf: leaf[0], params)
-
-
-def alike(seeds: int, numbers: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Returns numbers that do not depend on the seed, such as baselines, as metrics."""
-    return {name: np.full(seeds, number) for name, number in numbers.items()}

@@ -53,21 +53,19 @@ def train(config: Config) -> dict[str, Any]:
 def _pose(config: Config) -> _problem.Problem:
     training, held_out = tasks.hold_out(tasks.read_labelled(config.data) if config.data else tasks.sample_sentiment())
     labels = tasks.Labels.build(training.labels)
-    vocabulary = tasks.Vocabulary.build(map(_split, training.texts))
+    vocabulary = tasks.Vocabulary.build(map(_split, training.texts), least_count=config.least_count)
     model = _words.pure(functools.partial(_classifier, config, len(vocabulary), len(labels)))
     loss = functools.partial(_loss, model, config.unknown)
-    items = functools.partial(_items, vocabulary, labels, config)
+    items = functools.partial(_items, vocabulary, labels, strict=config.strict)
     limits = {"max_length": config.max_length, "buckets": _words.buckets(config.max_length)}
     batches = functools.partial(tasks.batches, batch_size=config.batch_size, pad=PAD, **limits)
     validation = items(held_out, "validation")
-    baselines, evaluate = {"majority_accuracy": tasks.majority_accuracy(training.labels, held_out.labels)}, None
+    baselines = {"majority_accuracy": tasks.majority_accuracy(training.labels, held_out.labels)}
+    evaluate = _words.evaluation(loss)
     if config.eval_data:
         evaluated = tasks.read_labelled(config.eval_data)
         baselines["eval_majority_accuracy"] = tasks.majority_accuracy(training.labels, evaluated.labels)
         evaluate = _words.evaluation(loss, batches(items(evaluated, "eval_data")))
-
-    def measure(params: PyTree) -> dict[str, np.ndarray]:
-        return _words.alike(config.seeds, baselines) | (evaluate(params) if evaluate else {})
 
     def show(params: PyTree) -> dict[str, list[str]]:
         # From all over: the classes come one after the other.
@@ -85,14 +83,14 @@ def _pose(config: Config) -> _problem.Problem:
     return _problem.Problem(
         init=model.init,
         loss=loss,
-        batches=batches(items(training, "data"), key=jax.random.key(_words.ORDER_SEED), epochs=None),
+        batches=batches(items(training, "data", strict=False), key=jax.random.key(_words.ORDER_SEED), epochs=None),
         validation=batches(validation),
         loss_name="cross-entropy, nats",
         loss_scale="linear",
         floors={"a guess": float(np.log(len(labels)))},
         monitor="val_accuracy",
         maximize=True,
-        measure=measure,
+        measure=_problem.each_seed(lambda params: baselines | evaluate(params)),
         show=show,
         recurrence=functools.partial(_recurrence, model, *_words.longest(validation, "words")),
     )
@@ -102,9 +100,9 @@ def _split(text: str) -> list[str]:
     return tasks.split_text(text.lower(), "words")
 
 
-def _items(vocabulary, labels, config: Config, texts: tasks.Labelled, what: str) -> list[dict[str, np.ndarray]]:
+def _items(vocabulary, labels, texts: tasks.Labelled, what: str, *, strict: bool) -> list[dict[str, np.ndarray]]:
     """Returns the words of every text and its label as numbers, and reports what is unknown."""
-    ids = _words.encode(vocabulary, map(_split, texts.texts), f"{what}, words", strict=config.strict)
+    ids = _words.encode(vocabulary, map(_split, texts.texts), f"{what}, words", strict=strict)
     return [{"words": words, "label": label} for words, label in zip(ids, labels.encode(texts.labels), strict=True)]
 
 
