@@ -10,7 +10,8 @@ import pytest
 from experiments import _forecaster, _language, _series, _streams, char_lm, forecast, hihello, memorize, word_lm
 from recur import tasks
 
-TINY = {"hidden_size": 6, "seeds": 2, "tensorboard": False}
+# Elman cells: the least to compile.
+TINY = {"cell": "elman", "hidden_size": 6, "seeds": 2, "tensorboard": False}
 TEXT = "the cat saw the dog. the dog saw the cat and the hat. " * 12
 
 
@@ -77,12 +78,13 @@ def test_a_paragraph_comes_out_of_the_start_mark_alone(tmp_path):
 
 def test_what_is_said_alone_follows_what_was_said():
     vocabulary = tasks.Vocabulary.build(["ab"])
-    model = _language.language_model(len(vocabulary), "gru", 4)
-    params = model.init(jax.random.key(3))
+    model = _language.language_model(len(vocabulary), "elman", 4)
+    params = jax.jit(model.init)(jax.random.key(3))
     said = memorize.regenerate(params, 5, model=model).tolist()
-    module, state, token, wanted = model.bind(params), model.bind(params).initial_state(), vocabulary.begin, []
+    step = jax.jit(lambda state, token: model.bind(params).step(state, token))
+    state, token, wanted = model.bind(params).initial_state(), vocabulary.begin, []
     while len(wanted) < 5:
-        logits, state = module.step(state, jnp.int32(token))
+        logits, state = step(state, jnp.int32(token))
         token = token if wanted and token == vocabulary.end else int(jnp.argmax(logits))
         wanted.append(token)
     assert said == wanted
@@ -105,15 +107,15 @@ def test_windows_hold_every_token_as_a_target_once():
 
 
 def test_the_loss_of_streams_is_that_of_one_long_sequence():
-    model = _language.language_model(9, "gru", 5, layers=2)
-    params = model.init(jax.random.key(0))
+    model = _language.language_model(9, "elman", 5)
+    params = jax.jit(model.init)(jax.random.key(0))
     ids = np.random.default_rng(0).integers(0, 9, 30).astype(np.int32)
-    logits = model.bind(params)(ids[None, :-1])[0]
+    logits = jax.jit(lambda params: model.bind(params)(ids[None, :-1]))(params)[0]
     wanted = -jax.nn.log_softmax(logits)[np.arange(29), ids[1:]].mean()
     np.testing.assert_allclose(_streams.nats(params, ids, 7, model=model), wanted, rtol=1e-5)
 
 
-CHARACTERS = {**TINY, "epochs": 2, "batch_size": 4, "window": 8, "sample_length": 10, "dropout": 0.2}
+CHARACTERS = {**TINY, "layers": 1, "epochs": 2, "batch_size": 4, "window": 8, "sample_length": 10, "dropout": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -250,12 +252,12 @@ def test_errors_are_those_of_a_loop():
 def test_forecasts_read_what_was_and_free_running_ones_what_was_forecast():
     one = _series.part("sine", 3 + np.sin(np.arange(60.0)), 4, 6)
     model = _forecaster.forecaster("elman", 3, 1)
-    params = model.pure.init(jax.random.key(0))
+    params, predict = jax.jit(model.pure.init)(jax.random.key(0)), jax.jit(model.predict)
     ahead, free = _forecaster.forecasts(params, one, one.test, 4, model=model)
     known, own = one.scaled[: one.test, 0].tolist(), one.scaled[: one.test, 0].tolist()
     for step in range(one.test, 60):
         for series, found in ((known, ahead), (own, free)):
-            value = float(model.predict(params, np.float32(series[-4:])[None, :, None])[0, 0])
+            value = float(predict(params, np.float32(series[-4:])[None, :, None])[0, 0])
             assert found[step - one.test] == pytest.approx(value * one.scale + one.mean, abs=1e-5)
             series.append(float(one.scaled[step, 0]) if series is known else value)
 
