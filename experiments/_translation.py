@@ -1,7 +1,7 @@
 """Sentences to sentences: pairs to train on, their numbers, the model as pure functions, and translations."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,16 +76,16 @@ def loss(
 def translate(
     model: _words.Pure,
     words: Vocabularies,
+    batches: Callable[..., tasks.Batches],
     params: PyTree,
     items: Sequence[dict],
     beam_size: int,
     *,
     max_words: int,
-    buckets: Sequence[int],
 ) -> list[str]:
     """Returns the likeliest translations of one seed that a search with so many beams finds, 1 being greedy."""
     found = {}
-    for batch in tasks.batches(items, min(AT_ONCE, len(items)), pad=PAD, buckets=buckets):
+    for batch in batches(items, batch_size=min(AT_ONCE, len(items))):
         tokens = np.asarray(_search(params, batch, model=model, beam_size=beam_size, most=max_words))
         texts = [tasks.join_text(words.target.decode(row), "words") for row in tokens]
         found |= dict(zip(batch["index"].tolist(), texts, strict=True))

@@ -1,6 +1,7 @@
 """What experiments on sentences share: modules as pure functions, words as numbers, measures on a file of one's own."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -92,6 +93,12 @@ def buckets(max_length: int) -> list[int]:
     while bounds[-1] < max_length:
         bounds.append(2 * bounds[-1])
     return bounds
+
+
+def batches(config: SentenceConfig, pad: Mapping[str, float]) -> Callable[..., tasks.Batches]:
+    """Returns `recur.tasks.batches` as a run makes them."""
+    limits = {"max_length": config.max_length, "buckets": buckets(config.max_length)}
+    return functools.partial(tasks.batches, batch_size=config.batch_size, pad=pad, **limits)
 
 
 def forget(key: Key[Array, ""] | None, ids: Int[Array, "*A"], share: float) -> Int[Array, "*A"]:

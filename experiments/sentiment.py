@@ -57,8 +57,7 @@ def _pose(config: Config) -> _problem.Problem:
     model = _words.pure(functools.partial(_classifier, config, len(vocabulary), len(labels)))
     loss = functools.partial(_loss, model, config.unknown)
     items = functools.partial(_items, vocabulary, labels, strict=config.strict)
-    limits = {"max_length": config.max_length, "buckets": _words.buckets(config.max_length)}
-    batches = functools.partial(tasks.batches, batch_size=config.batch_size, pad=PAD, **limits)
+    batches = _words.batches(config, PAD)
     validation = items(held_out, "validation")
     baselines = {"majority_accuracy": tasks.majority_accuracy(training.labels, held_out.labels)}
     evaluate = _words.evaluation(loss)

@@ -111,7 +111,7 @@ def draw(right: np.ndarray, majority: float, config: Config) -> "Figure":
     return report.loss_curves(
         {config.cell: (range(1, right.shape[1] + 1), right)},
         title="Held-out digits recognised after so many pixels",
-        subtitle="in a random order" if config.permuted else "row by row, from the top",
+        subtitle=f"{'in a random order' if config.permuted else 'row by row'}; trained to answer after the last",
         x_label="pixel",
         y_label="accuracy",
         y_scale="linear",

@@ -72,11 +72,9 @@ def _pose(config: Config) -> _problem.Problem:
     model = _words.pure(functools.partial(_translator, config, *map(len, words)))
     loss = functools.partial(_translation.loss, model, config.label_smoothing)
     items = {name: _translation.encode(words, both, name, strict=config.strict) for name, both in pairs.items()}
-    buckets = _words.buckets(config.max_length)
-    limits = {"pad": _translation.PAD, "max_length": config.max_length}
-    batches = functools.partial(tasks.batches, batch_size=config.batch_size, **limits)
-    translate = functools.partial(_translation.translate, model, words, max_words=config.max_words, buckets=buckets)
-    evaluate = _words.evaluation(loss, batches(items["eval"], buckets=buckets) if config.eval_data else ())
+    batches = _words.batches(config, _translation.PAD)
+    translate = functools.partial(_translation.translate, model, words, batches, max_words=config.max_words)
+    evaluate = _words.evaluation(loss, batches(items["eval"]) if config.eval_data else ())
 
     def measure(params: PyTree) -> dict[str, float]:
         metrics = evaluate(params)
@@ -108,7 +106,7 @@ def _pose(config: Config) -> _problem.Problem:
             epochs=None,
             buckets=BUCKETS,
         ),
-        validation=batches(items["val"], buckets=buckets),
+        validation=batches(items["val"]),
         loss_name="cross-entropy, nats a word",
         measure=_problem.each_seed(measure),
         show=show,
