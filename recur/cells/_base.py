@@ -153,6 +153,21 @@ class FactoredCell(Cell):
     def recurrent_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
         """Returns the product with h, linear in h and in the kernel; None where there is no product."""
 
+    @abc.abstractmethod
+    def with_units(self, units: int) -> "FactoredCell":
+        """Returns the same cell with another number of units."""
+
+    @abc.abstractmethod
+    def take_apart(self, prepared: Any) -> tuple[Any, Any]:
+        """Returns what a step reads of the prepared parameters: per-unit weights ``[m H]``, and the recurrent kernel.
+
+        The kernel is ``[H, N]``; None where units see only themselves, and what they see by is among the weights.
+        """
+
+    @abc.abstractmethod
+    def put_together(self, weights: Any, matrix: Any) -> Any:
+        """Returns prepared parameters for a step from what `take_apart` gives."""
+
     @property
     @abc.abstractmethod
     def own_units(self) -> bool:

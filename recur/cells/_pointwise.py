@@ -92,6 +92,20 @@ class PointwiseCell(FactoredCell):
             laid(params["kernel"]), None if recurrent is None else laid(recurrent), laid(params["bias"]), weights
         )
 
+    def with_units(self, units: int) -> "PointwiseCell":
+        """Returns the same cell with another number of units."""
+        return dataclasses.replace(self, hidden_size=units)
+
+    def take_apart(self, prepared: Prepared) -> tuple[Prepared, Float[Array, "H N"] | None]:
+        """Returns what is per unit of what a step reads, and the recurrent kernel of a dense recurrence."""
+        own = prepared.recurrent_kernel if self.own_units else None
+        matrix = None if self.own_units else prepared.recurrent_kernel
+        return Prepared(None, own, None, prepared.weights), matrix
+
+    def put_together(self, weights: Prepared, matrix: Float[Array, "H N"] | None) -> Prepared:
+        """Returns prepared parameters that `recurrent_share`, `update` and `update_tangent` can read."""
+        return weights if self.own_units else weights._replace(recurrent_kernel=matrix)
+
     def project(self, params: Prepared, xs: Float[Array, "*A X"]) -> Float[Array, "*A N"]:
         """Returns ``x W + b`` for all gates, laid by kind."""
         return affine_product(xs, params.kernel, params.bias)

@@ -38,7 +38,7 @@ def plain_scan(
     def step(before: State, projected: PyTree) -> tuple[State, None]:
         return cell.advance(prepared, before, projected), None
 
-    return _run(step, projected, start, restart, mask, reset, reverse=reverse, unroll=unroll)[0]
+    return run_steps(step, projected, start, restart, mask, reset, reverse=reverse, unroll=unroll)[0]
 
 
 lean_scan = jax.custom_jvp(plain_scan, nondiff_argnums=(0, 1, 2))
@@ -55,7 +55,7 @@ def _tangent_of_run(
         kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
         return cell.update(prepared, before, projected, kept), kept
 
-    states, kept = _run(keeping, projected, start, restart, mask, reset, reverse=reverse, unroll=unroll)
+    states, kept = run_steps(keeping, projected, start, restart, mask, reset, reverse=reverse, unroll=unroll)
     before = before_each_step(states, start, restart, reset, reverse)
     return states, linear_scan(cell, before, kept, primals, tangents, reverse=reverse, unroll=unroll)
 
@@ -87,10 +87,10 @@ def linear_scan(
         return cell.update_tangent(prepared, before, projected, kept, d_prepared, d_before, d_sums, d_split), None
 
     inputs = (before, projected, kept, d_sums, d_split)
-    return _run(push, inputs, d_start, d_restart, mask, reset, reverse=reverse, unroll=unroll)[0]
+    return run_steps(push, inputs, d_start, d_restart, mask, reset, reverse=reverse, unroll=unroll)[0]
 
 
-def _run(
+def run_steps(
     step: Callable[[State, PyTree], tuple[State, PyTree]],
     inputs: PyTree,
     start: State,

@@ -1,0 +1,243 @@
+"""Runs over time as primitives of JAX: kernels on a CPU with float32, programs of `jax.lax.scan` elsewhere.
+
+Three of them: states (and what is kept of the gates) forwards; the tangent of all states, which is linear; and its
+transpose, which is the gradient. Each has such a program as its reference, from which further derivatives are taken.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from recur._types import PyTree
+from recur.cells._base import FactoredCell
+from recur.engines._flags import before_each_step
+from recur.engines._stepping import run_steps
+from recur.engines.kernels._kernels import kernel_backward, kernel_forward
+from recur.engines.kernels._program import operands, projected_is_read
+from recur.engines.kernels._trees import Known, Linear
+
+
+SHARED = -1
+"""Axis B of what all rows share."""
+
+
+def _axes_of_known(known: Known) -> Known:
+    """Returns which axis B is, leaf by leaf."""
+    axes = (SHARED, SHARED, 1, 0, 0, 1, 1, 1, 1)
+    return Known(*(jax.tree.map(lambda _, axis=axis: axis, field) for field, axis in zip(known, axes, strict=True)))
+
+
+def _axes_of_linear(linear: Linear) -> Linear:
+    axes = (0, 1, 1, 0, 0)
+    return Linear(*(jax.tree.map(lambda _, axis=axis: axis, field) for field, axis in zip(linear, axes, strict=True)))
+
+
+def _axes_behind_time(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda _: 1, tree)
+
+
+def run_forward(cell: FactoredCell, known: Known, *, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
+    """Returns states after every step, and with `keep` what is kept of the gates."""
+    return _forward.bind(known, cell=cell, reverse=reverse, keep=keep)
+
+
+def run_linear(cell: FactoredCell, known: Known, tangents: Linear, *, reverse: bool) -> PyTree:
+    """Returns the tangents of all states."""
+    if not projected_is_read(cell):
+        known = known._replace(projected=None)
+    return _linear.bind((known, tangents), cell=cell, reverse=reverse)
+
+
+def _reference_forward(known: Known, *, cell: FactoredCell, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
+    prepared = cell.put_together(known.weights, known.matrix)
+
+    def step(before: PyTree, projected: jax.Array) -> tuple[PyTree, PyTree]:
+        kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
+        return cell.update(prepared, before, projected, kept), kept
+
+    flags = (known.start, known.restart, known.mask, known.reset)
+    states, kept = run_steps(step, known.projected, *flags, reverse=reverse, unroll=1)
+    return states, (kept if keep else None)
+
+
+def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell, reverse: bool) -> PyTree:
+    known, tangents = both
+    length, batch = tangents.sums.shape[:2]
+    weights = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), known.weights)
+    prepared, d_prepared = cell.put_together(weights, known.matrix), cell.put_together(tangents.weights, None)
+    before = before_each_step(known.states, known.start, known.restart, known.reset, reverse)
+    projected = known.projected
+    if projected is None:
+        shape = (length, batch, *operands(cell).projected.shape)
+        projected = jnp.zeros(shape, tangents.sums.dtype)
+
+    def push(d_before: PyTree, inputs: tuple) -> tuple[PyTree, None]:
+        before, projected, kept, d_sums, d_split = inputs
+        share = cell.recurrent_share(prepared, d_before[0])
+        d_sums = d_sums if share is None else d_sums + share
+        return cell.update_tangent(prepared, before, projected, kept, d_prepared, d_before, d_sums, d_split), None
+
+    # Recomputed backwards: otherwise a forward scan would store every coefficient, many times what is kept.
+    push = jax.checkpoint(push, prevent_cse=False, policy=jax.checkpoint_policies.nothing_saveable)
+    inputs = (before, projected, known.kept, tangents.sums, tangents.split)
+    flags = (tangents.start, tangents.restart, known.mask, known.reset)
+    return run_steps(push, inputs, *flags, reverse=reverse, unroll=1)[0]
+
+
+def _reference_backward(
+    both: tuple[Known, PyTree], *, cell: FactoredCell, reverse: bool, given: tuple[int, ...]
+) -> Linear:
+    known, cotangents = both
+    field_type, fields = type(known.states), iter(cotangents)
+    whole = field_type(*(
+        next(fields) if place in given else jnp.zeros_like(field) for place, field in enumerate(known.states)
+    ))
+    shapes = linear_shapes(cell, known)
+    transposed = jax.linear_transpose(
+        lambda tangents: _reference_linear((known, tangents), cell=cell, reverse=reverse), shapes
+    )
+    return transposed(whole)[0]
+
+
+def linear_shapes(cell: FactoredCell, known: Known) -> Linear:
+    """Returns the shapes of what enters a run linearly."""
+    length, batch, _ = known.states[0].shape
+    of, dtype = operands(cell), known.states[0].dtype
+
+    def shaped(tree: PyTree, *lead: int) -> PyTree:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), dtype), tree)
+
+    return Linear(
+        weights=shaped(of.weights, batch),
+        sums=shaped(of.sums, length, batch),
+        split=shaped(of.split, length, batch),
+        start=shaped(of.state, batch),
+        restart=None if known.reset is None else shaped(of.state, batch),
+    )
+
+
+class _Run:
+    """A primitive of trees, with a reference in JAX and a kernel for a CPU.
+
+    Args:
+        name: Its name.
+        reference: Of a tree of operands, with static options.
+        kernel: The same by a kernel, for float32.
+        axes: Tree of operands -> which axis of each leaf is B.
+        result_axes: The same for results.
+    """
+
+    def __init__(self, name: str, reference: Callable, kernel: Callable, axes: Callable, result_axes: Callable):
+        self._reference, self._axes, self._result_axes = reference, axes, result_axes
+        self.primitive = Primitive(f"recur_{name}")
+        self.primitive.multiple_results = True
+        self.primitive.def_impl(self._flat(reference))
+        self.primitive.def_abstract_eval(self._abstract)
+        ad.primitive_jvps[self.primitive] = self._jvp
+        batching.primitive_batchers[self.primitive] = self._batch
+        lowered = functools.partial(mlir.lower_fun, multiple_results=True)
+        mlir.register_lowering(self.primitive, lowered(self._flat(reference)))
+        on_cpu = functools.partial(_where_it_fits, kernel, reference)
+        mlir.register_lowering(self.primitive, lowered(self._flat(on_cpu)), platform="cpu")
+
+    def bind(self, operands: PyTree, **params: Any) -> PyTree:
+        """Binds the primitive to a tree of operands; returns a tree of results."""
+        leaves, tree = jax.tree.flatten(operands)
+        results = self.primitive.bind(*leaves, tree=tree, **params)
+        return jax.tree.unflatten(jax.tree.structure(self._shapes(leaves, tree, params)), results)
+
+    def _shapes(self, leaves: Sequence, tree: Any, params: dict[str, Any]) -> PyTree:
+        shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+        return jax.eval_shape(functools.partial(self._reference, **params), jax.tree.unflatten(tree, shapes))
+
+    @staticmethod
+    def _flat(function: Callable) -> Callable:
+        def flat(*leaves: Any, tree: Any, **params: Any) -> list:
+            return jax.tree.leaves(function(jax.tree.unflatten(tree, leaves), **params))
+
+        return flat
+
+    def _abstract(self, *leaves: Any, tree: Any, **params: Any) -> list:
+        shapes = jax.tree.leaves(self._shapes(leaves, tree, params))
+        return [jax.core.ShapedArray(shape.shape, shape.dtype) for shape in shapes]
+
+    def _jvp(self, primals: Sequence, tangents: Sequence, **params: Any) -> tuple[list, list]:
+        tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
+        return jax.jvp(functools.partial(self._flat(self._reference), **params), primals, tangents)
+
+    def _batch(self, leaves: Sequence, axes: Sequence, *, tree: Any, **params: Any) -> tuple[list, list]:
+        """Takes a further axis into B; several networks go one after the other."""
+        own_axes = jax.tree.leaves(self._axes(jax.tree.unflatten(tree, leaves)))
+        bind = functools.partial(self.primitive.bind, tree=tree, **params)
+        places = list(zip(leaves, axes, own_axes, strict=True))
+        if any(own == SHARED and axis is not None for _, axis, own in places):
+            return _one_by_one(bind, leaves, axes)
+        size = next(leaf.shape[axis] for leaf, axis, _ in places if axis is not None)
+        results = bind(*(leaf if own == SHARED else _folded(leaf, axis, own, size) for leaf, axis, own in places))
+        shapes = self._shapes(leaves, tree, params)
+        where = jax.tree.leaves(self._result_axes(shapes))
+        pairs = zip(results, where, strict=True)
+        return [leaf.reshape(*leaf.shape[:at], size, -1, *leaf.shape[at + 1 :]) for leaf, at in pairs], where
+
+
+def _folded(leaf: jax.Array, axis: int | None, own: int, size: int) -> jax.Array:
+    """Returns a leaf whose B has taken in an axis; one without it is repeated."""
+    if axis is None:
+        leaf = jnp.broadcast_to(jnp.expand_dims(leaf, own), (*leaf.shape[:own], size, *leaf.shape[own:]))
+    else:
+        leaf = jnp.moveaxis(leaf, axis, own)
+    return leaf.reshape(*leaf.shape[:own], -1, *leaf.shape[own + 2 :])
+
+
+def _one_by_one(function: Callable, leaves: Sequence, axes: Sequence) -> tuple[list, list]:
+    mapped = [jnp.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, axes, strict=True) if axis is not None]
+
+    def of_one(own: list) -> list:
+        left = iter(own)
+        return function(*(leaf if axis is None else next(left) for leaf, axis in zip(leaves, axes, strict=True)))
+
+    results = jax.lax.map(of_one, mapped)
+    return results, [0] * len(results)
+
+
+def _where_it_fits(kernel: Callable, reference: Callable, operands: PyTree, **params: Any) -> PyTree:
+    """Takes the kernel for float32, with something to compute."""
+    leaves = jax.tree.leaves(operands)
+    fits = all(leaf.dtype in (jnp.float32, bool) and leaf.size for leaf in leaves)
+    return (kernel if fits else reference)(operands, **params)
+
+
+_forward = _Run("forward", _reference_forward, kernel_forward, _axes_of_known, _axes_behind_time)
+_linear = _Run(
+    "linear",
+    _reference_linear,
+    _reference_linear,
+    lambda both: (_axes_of_known(both[0]), _axes_of_linear(both[1])),
+    _axes_behind_time,
+)
+_backward = _Run(
+    "backward",
+    _reference_backward,
+    kernel_backward,
+    lambda both: (_axes_of_known(both[0]), _axes_behind_time(both[1])),
+    _axes_of_linear,
+)
+
+
+def _transpose(cotangents: Sequence, *leaves: Any, tree: Any, cell: FactoredCell, reverse: bool) -> list:
+    """Returns the cotangents of the tangents by the kernel backwards."""
+    known, tangents = jax.tree.unflatten(tree, leaves)
+    given = tuple(place for place, cotangent in enumerate(cotangents) if not isinstance(cotangent, ad.Zero))
+    some = tuple(cotangents[place] for place in given)
+    result = _backward.bind((known, some), cell=cell, reverse=reverse, given=given)
+    wanted = jax.tree.leaves(tangents, is_leaf=ad.is_undefined_primal)
+    found = [c if ad.is_undefined_primal(t) else None for c, t in zip(jax.tree.leaves(result), wanted, strict=True)]
+    return [None] * (len(leaves) - len(found)) + found
+
+
+ad.primitive_transposes[_linear.primitive] = _transpose
