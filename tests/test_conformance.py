@@ -91,6 +91,9 @@ def test_named_equations_are_of_cells_that_exist():
 def test_values(cell, engine, variant):
     length, batch_shape, options = VARIANTS[variant]
     problem = random_problem(TABLE[cell], length, batch_shape, **options)
+    if length == 1000:
+        # Small enough for networks without a bound on their states: none leaves the range of float32.
+        problem = problem._replace(params=jax.tree.map(lambda leaf: 0.3 * leaf, problem.params))
     actual = run(cell, engine, problem)
     with jax.enable_x64(True):
         expected = oracle(cell, problem)

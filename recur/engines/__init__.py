@@ -7,6 +7,7 @@ from recur.engines._base import Info
 from recur.engines._base import Problem
 from recur.engines._base import Run
 from recur.engines._cudnn import Cudnn
+from recur.engines._fused import Fused
 from recur.engines._newton import Newton
 from recur.engines._scan import Scan
 from recur.engines._table import ENGINES
@@ -18,6 +19,7 @@ __all__ = [
     "Auto",
     "Cudnn",
     "Engine",
+    "Fused",
     "Info",
     "Newton",
     "Problem",

@@ -3,33 +3,40 @@
 import dataclasses
 import functools
 import logging
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from recur._types import State
-from recur.cells._base import Cell
+from recur.cells._base import Cell, FactoredCell, parameter_shapes
 from recur.engines._associative import Associative
 from recur.engines._base import Engine, Info, Problem
+from recur.engines._fused import Fused
 from recur.engines._scan import Scan
 
 PARALLEL_FROM_STEPS = 32
 PARITY_TOLERANCE = 1e-4
+PARITY_UNITS = 19
+"""More than a vector, and no multiple of one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Auto:
     """Chooses an engine by the first rule that fits; says which and why in ``info``, and once in the log.
 
-    1. A cell whose step is affine in the state, on an accelerator, for 32 steps or more: `Associative`, which needs
+    1. A cell declared unit by unit, on a CPU, with a state of float32: `Fused`, one compiled kernel for all steps.
+    2. A cell whose step is affine in the state, on an accelerator, for 32 steps or more: `Associative`, which needs
        O(log T) steps where each step costs a kernel launch. On a CPU nothing is gained: the steps of all units fill it.
-    2. Any other case: `Scan`, which runs every cell exactly on every platform.
+    3. Any other case: `Scan`, which runs every cell exactly on every platform.
 
     `Newton` is never chosen: whether it pays depends on how chaotic the network is, which no shape tells. Nor is
     `Cudnn`, which takes no mask, no vmap and no forward mode: whether a caller needs them is not known here.
 
-    An engine other than `Scan` is chosen only where it passes parity: once a process, it runs the cell on eight steps
-    of noise on that platform, and must agree with `Scan` in values and gradients.
+    An engine other than `Scan` is chosen only where it passes parity: once a process, it runs the cell, with 19 units
+    where their number is free, on eight steps of noise on that platform, and must agree with `Scan` in values and
+    gradients.
     """
 
     def refusal(self, cell: Cell) -> str:
@@ -39,28 +46,41 @@ class Auto:
 
     def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
         """Runs the cell with the engine chosen (see `Engine.run`)."""
-        engine, reason = choose(cell, len(problem.xs), jax.default_backend())
+        engine, reason = choose(cell, len(problem.xs), jax.default_backend(), jax.tree.leaves(problem.start)[0].dtype)
         _log(cell, engine, reason)
         states, final, info = engine.run(cell, problem, reverse=reverse)
         return states, final, dataclasses.replace(info, reason=f"auto: {reason}")
 
 
-def choose(cell: Cell, steps: int, platform: str) -> tuple[Engine, str]:
-    """Returns the engine for a run of so many steps on a platform, and the reason."""
-    if platform == "cpu" or steps < PARALLEL_FROM_STEPS or Associative().refusal(cell):
+def choose(cell: Cell, steps: int, platform: str, dtype: Any = jnp.float32) -> tuple[Engine, str]:
+    """Returns the engine for a run of so many steps on a platform, with a state of a dtype, and the reason."""
+    if platform == "cpu" and dtype == jnp.float32 and steps and not Fused().refusal(cell):
+        engine, reason = Fused(), "the step is declared unit by unit, and one kernel runs all steps on a cpu"
+    elif platform != "cpu" and steps >= PARALLEL_FROM_STEPS and not Associative().refusal(cell):
+        engine, reason = (
+            Associative(),
+            f"the step is affine in the state, and {platform} runs {steps} steps in parallel",
+        )
+    else:
         return Scan(), "runs every cell exactly"
-    if not agrees(cell, Associative()):
-        return Scan(), f"Associative does not agree with Scan on this {platform}"
-    return Associative(), f"the step is affine in the state, and {platform} runs {steps} steps in parallel"
+    if not agrees(cell.with_units(PARITY_UNITS) if isinstance(cell, FactoredCell) else cell, engine):
+        return Scan(), f"{type(engine).__name__} does not agree with Scan on this {platform}"
+    return engine, reason
 
 
 @functools.cache
 def agrees(cell: Cell, engine: Engine) -> bool:
     """Whether the engine gives values and gradients of `Scan` for this cell here, on eight steps of noise."""
+    # Of NumPy, because a key drawn here would become part of the program that is being traced.
+    draw = np.random.default_rng(0)
+
+    def noise(shape: jax.ShapeDtypeStruct) -> np.ndarray:
+        return 0.5 * draw.standard_normal(shape.shape).astype(shape.dtype)
+
     with jax.ensure_compile_time_eval():
-        for_params, for_xs = jax.random.split(jax.random.key(0))
-        params, xs = cell.init(for_params, 2), jax.random.normal(for_xs, (8, 3, 2))
-        start = cell.initial_state((3,))
+        params = jax.tree.map(noise, parameter_shapes(cell, 2))
+        xs = noise(jax.ShapeDtypeStruct((8, 3, 2), jnp.float32))
+        start = jax.tree.map(noise, jax.eval_shape(lambda: cell.initial_state((3,))))
 
         def loss(engine: Engine, params: dict, xs: jax.Array) -> jax.Array:
             states, final, _ = engine.run(cell, Problem(params, xs, start, start, None, None), reverse=False)

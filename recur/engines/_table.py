@@ -6,6 +6,7 @@ from recur.engines._associative import Associative
 from recur.engines._auto import Auto
 from recur.engines._base import Engine
 from recur.engines._cudnn import Cudnn
+from recur.engines._fused import Fused
 from recur.engines._newton import Newton
 from recur.engines._scan import Scan
 
@@ -13,6 +14,7 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     "associative": Associative,
     "auto": Auto,
     "cudnn": Cudnn,
+    "fused": Fused,
     "newton": Newton,
     "scan": Scan,
 }

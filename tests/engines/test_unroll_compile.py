@@ -152,7 +152,9 @@ def test_run_comes_back_from_jit_vmap_and_grad():
     plain, jitted = run(params, xs, state), jax.jit(run)(params, xs, state)
     assert type(jitted) is Run
     assert type(jitted.info) is Info
-    assert jitted.info == plain.info == Info(engine="scan", reason="auto: runs every cell exactly")
+    assert jitted.info == plain.info == Info(
+        engine="fused", reason="auto: the step is declared unit by unit, and one kernel runs all steps on a cpu"
+    )
     assert_close(jitted[:3], plain[:3])
 
     seeds = jax.vmap(run, in_axes=(0, None, None))(
@@ -191,7 +193,7 @@ def test_info_says_what_ran():
     params, xs, _, _ = random_problem(cell, 2, ())
     asked, chosen = (recur.unroll(cell, params, xs, engine=engine).info for engine in (Scan(), Auto()))
     assert (asked.engine, asked.reason) == ("scan", "asked for")
-    assert (chosen.engine, chosen.reason.split(":")[0]) == ("scan", "auto")
+    assert (chosen.engine, chosen.reason.split(":")[0]) == ("fused", "auto")
     assert asked.iterations is asked.residual is asked.converged is None
 
 

@@ -4,9 +4,10 @@ from llvmlite import ir
 
 from recur.engines.kernels import _math
 from recur.engines.kernels._code import I64, PTR, Code, Row, const
-from recur.engines.kernels._emit import Entries, entries_of
+from recur.engines.kernels._emit import emit
+from recur.engines.kernels._evaluate import Entries, entries_of
 from recur.engines.kernels._product import Shape, define_packing
-from recur.engines.kernels._time import WORKER, Kernel, Plan, emit
+from recur.engines.kernels._time import WORKER, Kernel, Plan
 
 
 def define_backward(module: ir.Module, plan: Plan) -> tuple[ir.Function | None, ir.Function]:
@@ -98,7 +99,7 @@ class _Backward(Kernel):
             given = self.entries(code, vectors, table, "cotangent", at, first)
             for field, entries in zip(plan.given, given, strict=True):
                 cotangent[field] = entries_of([b.fadd(cotangent[field].item(), entries.item())])
-            results = emit(code, plan.program, [*weights, *before, *projected, *kept, *cotangent])
+            results = emit(b, code.lanes, plan.program, [*weights, *before, *projected, *kept, *cotangent])
             d_weights, results = results[: len(weights)], results[len(weights) :]
             d_state, d_gates = results[: self.fields], results[self.fields :]
             if plan.has("mask"):
@@ -149,7 +150,9 @@ class _Backward(Kernel):
             begin = b.mul(first, const(shape.lanes))
             for offset in range(rows):
                 for chunk in range(chunks):
-                    own = self.carry(code, table, b.add(row, const(offset)), 0, b.add(begin, const(chunk * shape.lanes)))
+                    own = self.carry(
+                        code, table, b.add(row, const(offset)), 0, b.add(begin, const(chunk * shape.lanes))
+                    )
                     share = code.load(code.at(scratch, (offset * chunks + chunk) * shape.lanes), aligned=True)
                     code.store(b.fadd(code.load(own, aligned=True), share), own, aligned=True)
 

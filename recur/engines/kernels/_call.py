@@ -95,9 +95,7 @@ def register(
 
 def _with_wide_vectors(text: str) -> str:
     """Asks LLVM for vectors of full width, which it avoids on some processors."""
-    lines = [
-        f"{line} #0" if line.startswith("define ") else line for line in text.replace("\n{", " {").splitlines()
-    ]
+    lines = [f"{line} #0" if line.startswith("define ") else line for line in text.replace("\n{", " {").splitlines()]
     lines = [line.replace(" { #0", " #0 {") for line in lines]
     return "\n".join([*lines, 'attributes #0 = { "prefer-vector-width"="512" "min-legal-vector-width"="512" }', ""])
 
@@ -256,5 +254,3 @@ class _Handler:
 
     def _pointer(self, b: ir.IRBuilder, pointer: ir.Value, offset: int) -> ir.Value:
         return b.load(self._at(b, pointer, offset), typ=PTR)
-
-

@@ -3,9 +3,10 @@
 from llvmlite import ir
 
 from recur.engines.kernels._code import I64, PTR, Row, const
-from recur.engines.kernels._emit import entries_of
-from recur.engines.kernels._product import Shape, define_packing, define_product
-from recur.engines.kernels._time import WORKER, Kernel, Plan, emit
+from recur.engines.kernels._emit import emit
+from recur.engines.kernels._evaluate import entries_of
+from recur.engines.kernels._product import Shape, define_packing
+from recur.engines.kernels._time import WORKER, Kernel, Plan
 
 
 def define_forward(module: ir.Module, plan: Plan) -> tuple[ir.Function | None, ir.Function]:
@@ -56,9 +57,7 @@ class _Forward(Kernel):
         def group(first: ir.Value, chunks: int) -> None:
             product = self.product(shape, rows, chunks, vectors)
             b.call(product, [pointers, code.at(packed, b.mul(first, const(stride))), scratch])
-            b.call(
-                self.update, [table, length, batch, step, row, const(rows), first, const(chunks), scratch]
-            )
+            b.call(self.update, [table, length, batch, step, row, const(rows), first, const(chunks), scratch])
 
         self.over_groups(code, groups, group)
         b.ret_void()
@@ -88,7 +87,7 @@ class _Forward(Kernel):
                 place = b.mul(b.add(b.mul(index, chunks), chunk), const(gates * plan.lanes))
                 found = [code.load(code.at(scratch, place, gate * plan.lanes), aligned=True) for gate in range(gates)]
                 share = [entries_of(found)]
-            results = emit(code, plan.program, [*weights, *before, *projected, *share])
+            results = emit(b, code.lanes, plan.program, [*weights, *before, *projected, *share])
             after, kept = results[: len(before)], results[len(before) :]
             if plan.has("mask"):
                 counts = code.flag(self.buffers(code, table, "mask")[0], at)
@@ -100,5 +99,3 @@ class _Forward(Kernel):
                 self.put(code, vectors, table, "kept", at, first, kept)
         b.ret_void()
         return code.function
-
-

@@ -10,6 +10,8 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from recur._types import PyTree
 from recur.cells._base import FactoredCell, parameter_shapes
+from recur.engines.kernels._evaluate import UnsupportedError, mixes_units
+from recur.engines.kernels._trees import Known, Linear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,36 @@ def backward(cell: FactoredCell) -> ClosedJaxpr:
         return jax.linear_transpose(tangent, of.weights, of.state, of.sums, of.split)(cotangent)
 
     return jax.make_jaxpr(transposed)(of.weights, of.state, of.projected, of.kept, of.state)
+
+
+def linear_shapes(cell: FactoredCell, known: Known) -> Linear:
+    """Returns the shapes of what enters a run linearly."""
+    length, batch, _ = known.states[0].shape
+    of, dtype = operands(cell), known.states[0].dtype
+
+    def shaped(tree: PyTree, *lead: int) -> PyTree:
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), dtype), tree)
+
+    return Linear(
+        weights=shaped(of.weights, batch),
+        sums=shaped(of.sums, length, batch),
+        split=shaped(of.split, length, batch),
+        start=shaped(of.state, batch),
+        restart=None if known.reset is None else shaped(of.state, batch),
+    )
+
+
+def refusal(cell: FactoredCell) -> str:
+    """Says why the step of a cell is not compiled for vectors of units, in words that follow the cell's name."""
+    try:
+        mixed = mixes_units(lambda units: forward(cell.with_units(units)))
+        mixes_units(lambda units: backward(cell.with_units(units)))
+    except UnsupportedError as error:
+        return f"its step has {error}, which has no kernel"
+    except (TypeError, ValueError) as error:
+        # Raised where it is traced with another number of units.
+        return f"its step depends on the number of units ({error})"
+    return "its step mixes units" if mixed else ""
 
 
 def reads(program: ClosedJaxpr) -> list[bool]:

@@ -5,6 +5,7 @@ transpose, which is the gradient. Each has such a program as its reference, from
 """
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,10 +18,8 @@ from recur._types import PyTree
 from recur.cells._base import FactoredCell
 from recur.engines._flags import before_each_step
 from recur.engines._stepping import run_steps
-from recur.engines.kernels._kernels import kernel_backward, kernel_forward
-from recur.engines.kernels._program import operands, projected_is_read
+from recur.engines.kernels._program import linear_shapes, operands, projected_is_read
 from recur.engines.kernels._trees import Known, Linear
-
 
 SHARED = -1
 """Axis B of what all rows share."""
@@ -94,31 +93,14 @@ def _reference_backward(
 ) -> Linear:
     known, cotangents = both
     field_type, fields = type(known.states), iter(cotangents)
-    whole = field_type(*(
-        next(fields) if place in given else jnp.zeros_like(field) for place, field in enumerate(known.states)
-    ))
+    whole = field_type(
+        *(next(fields) if place in given else jnp.zeros_like(field) for place, field in enumerate(known.states))
+    )
     shapes = linear_shapes(cell, known)
     transposed = jax.linear_transpose(
         lambda tangents: _reference_linear((known, tangents), cell=cell, reverse=reverse), shapes
     )
     return transposed(whole)[0]
-
-
-def linear_shapes(cell: FactoredCell, known: Known) -> Linear:
-    """Returns the shapes of what enters a run linearly."""
-    length, batch, _ = known.states[0].shape
-    of, dtype = operands(cell), known.states[0].dtype
-
-    def shaped(tree: PyTree, *lead: int) -> PyTree:
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), dtype), tree)
-
-    return Linear(
-        weights=shaped(of.weights, batch),
-        sums=shaped(of.sums, length, batch),
-        split=shaped(of.split, length, batch),
-        start=shaped(of.state, batch),
-        restart=None if known.reset is None else shaped(of.state, batch),
-    )
 
 
 class _Run:
@@ -127,12 +109,12 @@ class _Run:
     Args:
         name: Its name.
         reference: Of a tree of operands, with static options.
-        kernel: The same by a kernel, for float32.
+        kernel: Name of the same by a kernel, in `_kernels`; '' for none.
         axes: Tree of operands -> which axis of each leaf is B.
         result_axes: The same for results.
     """
 
-    def __init__(self, name: str, reference: Callable, kernel: Callable, axes: Callable, result_axes: Callable):
+    def __init__(self, name: str, reference: Callable, kernel: str, axes: Callable, result_axes: Callable):
         self._reference, self._axes, self._result_axes = reference, axes, result_axes
         self.primitive = Primitive(f"recur_{name}")
         self.primitive.multiple_results = True
@@ -142,8 +124,9 @@ class _Run:
         batching.primitive_batchers[self.primitive] = self._batch
         lowered = functools.partial(mlir.lower_fun, multiple_results=True)
         mlir.register_lowering(self.primitive, lowered(self._flat(reference)))
-        on_cpu = functools.partial(_where_it_fits, kernel, reference)
-        mlir.register_lowering(self.primitive, lowered(self._flat(on_cpu)), platform="cpu")
+        if kernel:
+            on_cpu = functools.partial(_where_it_fits, kernel, reference)
+            mlir.register_lowering(self.primitive, lowered(self._flat(on_cpu)), platform="cpu")
 
     def bind(self, operands: PyTree, **params: Any) -> PyTree:
         """Binds the primitive to a tree of operands; returns a tree of results."""
@@ -167,8 +150,16 @@ class _Run:
         return [jax.core.ShapedArray(shape.shape, shape.dtype) for shape in shapes]
 
     def _jvp(self, primals: Sequence, tangents: Sequence, **params: Any) -> tuple[list, list]:
-        tangents = [ad.instantiate_zeros(tangent) for tangent in tangents]
-        return jax.jvp(functools.partial(self._flat(self._reference), **params), primals, tangents)
+        smooth = [place for place, leaf in enumerate(primals) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+        def of_smooth(*some: Any) -> list:
+            leaves = list(primals)
+            for place, leaf in zip(smooth, some, strict=True):
+                leaves[place] = leaf
+            return self._flat(self._reference)(*leaves, **params)
+
+        at = tuple(primals[place] for place in smooth)
+        return jax.jvp(of_smooth, at, tuple(ad.instantiate_zeros(tangents[place]) for place in smooth))
 
     def _batch(self, leaves: Sequence, axes: Sequence, *, tree: Any, **params: Any) -> tuple[list, list]:
         """Takes a further axis into B; several networks go one after the other."""
@@ -178,8 +169,8 @@ class _Run:
         if any(own == SHARED and axis is not None for _, axis, own in places):
             return _one_by_one(bind, leaves, axes)
         size = next(leaf.shape[axis] for leaf, axis, _ in places if axis is not None)
-        results = bind(*(leaf if own == SHARED else _folded(leaf, axis, own, size) for leaf, axis, own in places))
-        shapes = self._shapes(leaves, tree, params)
+        folded = [leaf if own == SHARED else _folded(leaf, axis, own, size) for leaf, axis, own in places]
+        results, shapes = bind(*folded), self._shapes(folded, tree, params)
         where = jax.tree.leaves(self._result_axes(shapes))
         pairs = zip(results, where, strict=True)
         return [leaf.reshape(*leaf.shape[:at], size, -1, *leaf.shape[at + 1 :]) for leaf, at in pairs], where
@@ -205,32 +196,33 @@ def _one_by_one(function: Callable, leaves: Sequence, axes: Sequence) -> tuple[l
     return results, [0] * len(results)
 
 
-def _where_it_fits(kernel: Callable, reference: Callable, operands: PyTree, **params: Any) -> PyTree:
+def _where_it_fits(kernel: str, reference: Callable, operands: PyTree, **params: Any) -> PyTree:
     """Takes the kernel for float32, with something to compute."""
-    leaves = jax.tree.leaves(operands)
-    fits = all(leaf.dtype in (jnp.float32, bool) and leaf.size for leaf in leaves)
-    return (kernel if fits else reference)(operands, **params)
+    if not all(leaf.dtype in (jnp.float32, bool) and leaf.size for leaf in jax.tree.leaves(operands)):
+        return reference(operands, **params)
+    # Here, because LLVM is loaded with it: a program that compiles no kernel goes without.
+    return getattr(importlib.import_module("recur.engines.kernels._kernels"), kernel)(operands, **params)
 
 
-_forward = _Run("forward", _reference_forward, kernel_forward, _axes_of_known, _axes_behind_time)
+_forward = _Run("forward", _reference_forward, "kernel_forward", _axes_of_known, _axes_behind_time)
 _linear = _Run(
     "linear",
     _reference_linear,
-    _reference_linear,
+    "",
     lambda both: (_axes_of_known(both[0]), _axes_of_linear(both[1])),
     _axes_behind_time,
 )
 _backward = _Run(
     "backward",
     _reference_backward,
-    kernel_backward,
+    "kernel_backward",
     lambda both: (_axes_of_known(both[0]), _axes_behind_time(both[1])),
     _axes_of_linear,
 )
 
 
 def _transpose(cotangents: Sequence, *leaves: Any, tree: Any, cell: FactoredCell, reverse: bool) -> list:
-    """Returns the cotangents of the tangents by the kernel backwards."""
+    """Returns the cotangents of the tangents."""
     known, tangents = jax.tree.unflatten(tree, leaves)
     given = tuple(place for place, cotangent in enumerate(cotangents) if not isinstance(cotangent, ad.Zero))
     some = tuple(cotangents[place] for place in given)

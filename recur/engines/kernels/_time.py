@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr
 from llvmlite import ir
 
 from recur.engines.kernels._code import I64, PTR, Code, Row, const
-from recur.engines.kernels._emit import Vectors, entries_of, evaluate
+from recur.engines.kernels._evaluate import entries_of
 from recur.engines.kernels._product import BLOCKS, FEWER, Shape, define_product
 
 WORKER = [PTR, I64, I64, I64, I64]
@@ -94,11 +94,9 @@ class Kernel:
     ) -> list[Any]:
         """Returns the vectors of all leaves of a buffer, in a row (None: in one for all rows), from unit `first` on."""
         leaves = []
-        for pointer, size in zip(self.buffers(code, table, name), self.plan.sizes[name], strict=True):
+        for pointer, size in zip(self.buffers(code, table, name), self.plan.sizes.get(name, ()), strict=True):
             terms = [] if row is None else [code.builder.mul(row, const(size * self.plan.units))]
-            found = [
-                vectors.load(code.at(pointer, *terms, first, entry * self.plan.units)) for entry in range(size)
-            ]
+            found = [vectors.load(code.at(pointer, *terms, first, entry * self.plan.units)) for entry in range(size)]
             leaves.append(entries_of(found))
         return leaves
 
@@ -106,7 +104,9 @@ class Kernel:
         self, code: Code, vectors: Row, table: ir.Value, name: str, row: ir.Value, first: ir.Value, leaves: list[Any]
     ) -> None:
         """Stores what `entries` reads."""
-        for pointer, size, leaf in zip(self.buffers(code, table, name), self.plan.sizes[name], leaves, strict=True):
+        for pointer, size, leaf in zip(
+            self.buffers(code, table, name), self.plan.sizes.get(name, ()), leaves, strict=True
+        ):
             start = code.builder.mul(row, const(size * self.plan.units))
             for entry, value in enumerate(leaf.ravel()):
                 vectors.store(value, code.at(pointer, start, first, entry * self.plan.units))
@@ -116,9 +116,7 @@ class Kernel:
         name = f"{self.name}_product_{rows}_{chunks}"
         return self.module.globals.get(name) or define_product(self.module, name, shape, rows, chunks, vectors)
 
-    def over_groups(
-        self, code: Code, groups: Sequence[tuple[int, int]], body: Callable[[ir.Value, int], None]
-    ) -> None:
+    def over_groups(self, code: Code, groups: Sequence[tuple[int, int]], body: Callable[[ir.Value, int], None]) -> None:
         """Writes ``body(first chunk, chunks)`` for groups of which the last may be smaller."""
         size = groups[0][1]
         whole = [first for first, chunks in groups if chunks == size]
@@ -144,8 +142,3 @@ class Kernel:
             b.store(b.add(row, const(rows)), slot)
             b.branch(head)
             b.position_at_end(after)
-
-
-def emit(code: Code, program: ClosedJaxpr, arguments: list[Any]) -> list[Any]:
-    """Emits a program for vectors of units."""
-    return evaluate(program, arguments, Vectors(code.builder, code.lanes))
