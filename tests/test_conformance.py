@@ -39,6 +39,8 @@ EXACT = [name for name in ENGINES if name != "auto"]
 # A field that no step reads has no gradient.
 UNREAD = {"lru": ("h",)}
 
+KEEPING = ("orthogonal",)
+
 SLOW = [pytest.mark.slow]
 
 PAIRS = [(c, e) for c in TABLE for e in EXACT if not ENGINES[e]().refusal(TABLE[c])]
@@ -99,7 +101,8 @@ def test_values(cell, engine, variant):
         expected = oracle(cell, problem)
     assert actual.outputs.shape == (length, *batch_shape, HIDDEN)
     assert {leaf.dtype for leaf in jax.tree.leaves(actual[:3])} == {np.dtype("float32")}
-    assert_close(actual[:3], tuple(expected))
+    # A cell that keeps its state adds up what every step rounds off.
+    assert_close(actual[:3], tuple(expected), scale=length / 64 if cell in KEEPING and length > 64 else 1)
 
 
 @pytest.mark.parametrize(("cell", "engine"), [(c, e) for c in TABLE for e in EXACT if (c, e) not in PAIRS])

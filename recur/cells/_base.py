@@ -231,7 +231,9 @@ def _restore(fields: tuple[str, ...], values: tuple) -> State:
 @functools.cache
 def parameter_shapes(cell: Cell, input_size: int) -> Params:
     """Returns the tree of `jax.ShapeDtypeStruct` that ``cell.init`` makes, without drawing anything."""
-    return jax.eval_shape(lambda key: cell.init(key, input_size), jax.random.key(0))
+    # The key only as a shape: one that is drawn would become part of a program that is being traced.
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(lambda key: cell.init(key, input_size), key)
 
 
 @functools.cache

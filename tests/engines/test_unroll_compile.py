@@ -152,8 +152,12 @@ def test_run_comes_back_from_jit_vmap_and_grad():
     plain, jitted = run(params, xs, state), jax.jit(run)(params, xs, state)
     assert type(jitted) is Run
     assert type(jitted.info) is Info
-    assert jitted.info == plain.info == Info(
-        engine="fused", reason="auto: the step is declared unit by unit, and one kernel runs all steps on a cpu"
+    assert (
+        jitted.info
+        == plain.info
+        == Info(
+            engine="fused", reason="auto: the step is declared unit by unit, and one kernel runs all steps on a cpu"
+        )
     )
     assert_close(jitted[:3], plain[:3])
 
