@@ -4,6 +4,7 @@ import ctypes
 import importlib.metadata
 import os
 import platform
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 
 PACKAGES = ("recur", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+QUIET = {"capture_output": True, "text": True, "timeout": 10}
 
 
 def writable_folder(option: str, path: str | os.PathLike) -> Path:
@@ -55,12 +57,25 @@ def split_cpu(devices: int) -> None:
 
 
 def facts() -> dict[str, Any]:
-    """Returns versions and device, for the record of a run."""
+    """Returns versions, git revision and device, for the record of a run."""
     device = jax.devices()[0]
     return {
+        "git": _revision(),
         "versions": {
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in PACKAGES},
         },
         "device": f"{jax.device_count()} x {device.platform}: {device.device_kind}, {os.cpu_count()} CPU cores",
     }
+
+
+def _revision() -> str | None:
+    """Returns the commit that the code is of, with ``-dirty`` if files differ from it; None where git tells nothing."""
+    source = Path(__file__).parent
+    command = ["git", "-C", str(source), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        # A folder of packages in somebody's repository is not of its commits.
+        subprocess.run(["git", "-C", str(source), "ls-files", "--error-unmatch", __file__], check=True, **QUIET)
+        return subprocess.run(command, check=True, **QUIET).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -59,7 +59,7 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_its_files(finished):
     workdir, summary = finished
     names = {"config.json", "history.jsonl", "history.csv", "loss.png", "grad_norm.png", "summary.json", "index.html"}
-    names |= {"checkpoints"}
+    names |= {"checkpoints", "run.lock"}
     assert {path.name for path in workdir.iterdir()} == names
     assert json.loads((workdir / "summary.json").read_text()) == summary
     assert_is_summary(summary, "multiplication", seeds=2)
@@ -411,10 +411,10 @@ def test_batches_from_the_host_are_trained_on_and_gone_on_with(tmp_path, capsys)
 
 def test_a_run_with_a_schedule_is_not_made_longer(tmp_path):
     config = _config.RunConfig(workdir=str(tmp_path), steps=5, schedule="cosine")
-    _folder.open_folder("any", config)
-    _folder.open_folder("any", dataclasses.replace(config, patience=3, flow=True))
+    _folder.write_config(tmp_path, "any", config)
+    _folder.check_folder("any", dataclasses.replace(config, patience=3, flow=True))
     with pytest.raises(ValueError, match="steps: the run in .* has 5, asked for is 9; give another --workdir"):
-        _folder.open_folder("any", dataclasses.replace(config, steps=9))
+        _folder.check_folder("any", dataclasses.replace(config, steps=9))
 
 
 def test_tensorboard_files_hold_the_history(tmp_path):
