@@ -122,7 +122,7 @@ class Checkpoints:
         if self.latest() == step:
             return
         arrays = {name: np.array(_raw(leaf), copy=True) for name, leaf in _named_leaves(state).items()}
-        check_room(self.folder, sum(array.nbytes for array in arrays.values()))
+        check_room(self.folder, [array.nbytes for array in arrays.values()])
         if self._saving is None:
             self._claim()
         fields = to_json(Stored(progress, self._config, score))

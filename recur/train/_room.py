@@ -4,26 +4,29 @@ import errno
 import os
 import resource
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 SPARE = 2**16
 """Bytes for what is written beside the arrays."""
 
 
-def check_room(folder: Path, size: int) -> None:
-    """Raises before anything is written for which there is no room.
+def check_room(folder: Path, sizes: Sequence[int]) -> None:
+    """Raises where there is no room for arrays of so many bytes each, before anything is written.
 
-    A write that fails half-way loses nothing, but Orbax tells of it in hundreds of lines.
-
-    Args:
-        folder: Where to write.
-        size: Bytes of the arrays.
+    A write that fails half-way loses nothing either, but Orbax tells of it in hundreds of lines.
 
     Raises:
-        OSError: ENOSPC where the disk is full, EFBIG where the process may not write files so large.
+        OSError: ENOSPC where they do not fit the disk, EFBIG where the process may not write a file so large.
     """
-    free, limit = shutil.disk_usage(folder).free, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    for code, most in ((errno.ENOSPC, free), (errno.EFBIG, free if limit == resource.RLIM_INFINITY else limit)):
-        if most < size + SPARE:
-            reason = f"{os.strerror(code)}: a checkpoint takes {size + SPARE:,} bytes, and {most:,} are to be had"
-            raise OSError(code, f"{reason}; the checkpoints before are whole", str(folder))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    rooms = [(errno.ENOSPC, sum(sizes) + SPARE, shutil.disk_usage(folder).free)]
+    rooms += [(errno.EFBIG, max(sizes), limit)] if limit != resource.RLIM_INFINITY else []
+    for code, needed, found in rooms:
+        if found < needed:
+            raise OSError(
+                code,
+                f"{os.strerror(code)}: a checkpoint takes {needed:,} bytes, and there is room for {found:,}; make room "
+                "and start again: the checkpoints before are whole",
+                str(folder),
+            )
