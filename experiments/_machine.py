@@ -2,9 +2,11 @@
 
 import ctypes
 import importlib.metadata
+import logging
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,18 @@ def keep_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(map_from, 2**30)
     libc.mallopt(trim_from, 2**31 - 1)
+
+
+def say_errors_once() -> None:
+    """Leaves out what Orbax logs of errors that it raises, too, and what its loops print when they end by one."""
+    logging.getLogger("absl").addFilter(lambda record: record.levelno < logging.ERROR or "orbax" not in record.pathname)
+    usual = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            usual(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def split_cpu(devices: int) -> None:

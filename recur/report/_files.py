@@ -54,5 +54,5 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 
 def named(error: OSError, path: Path) -> OSError:
-    """Returns the error with the path, which a failed write (a full disk, say) lacks."""
-    return OSError(error.errno, error.strerror, str(path))
+    """Returns an error of the system with the path, which a failed write (a full disk, say) lacks."""
+    return error if error.errno is None else OSError(error.errno, error.strerror, str(path))
