@@ -12,19 +12,20 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import ramp
+from experiments import ramp, sentiment
 from recur import report
 
 ROOT = pathlib.Path(__file__).parents[1]
-TINY = {"hidden_size": 3, "seeds": 1, "tensorboard": False}
-# With patience, which never ends it here, the host is asked after every record, of 20 steps, and each is saved.
+EVERY = 20
+TINY = {"hidden_size": 3, "seeds": 1, "tensorboard": False, "eval_every": EVERY}
+# With patience, which never ends it here, the host is asked after every record, and each is saved.
 OFTEN = {"checkpoint_every_s": 0.0, "patience": 10**9}
 
 
-def start(config):
-    options = {**TINY, **OFTEN, "workdir": config.workdir, "epochs": config.epochs}
+def start(experiment, options):
+    flags = [f"--{name}={value}" for name, value in options.items()]
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.ramp", "--host_devices=1", *(f"--{k}={v}" for k, v in options.items())],
+        [sys.executable, "-m", experiment.__name__, "--host_devices=1", *flags],
         cwd=ROOT,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         stdout=subprocess.DEVNULL,
@@ -85,38 +86,44 @@ def history_of(workdir):
     return [{key: value for key, value in row.items() if key != "wall_s"} for row in rows]
 
 
-def check_kills(kinds, epochs, tmp_path):
+def check_kills(experiment, options, kinds, tmp_path):
     rng = random.Random(20)
-    config = ramp.Config(**TINY, **OFTEN, epochs=epochs, workdir=str(tmp_path / "killed"))
+    options = {**TINY, **OFTEN, **options, "workdir": str(tmp_path / "killed")}
     checkpoints = tmp_path / "killed" / "checkpoints"
     for kind in kinds:
-        process = start(config)
+        process = start(experiment, options)
         kind(process, checkpoints, rng)
         assert process.poll() is None, process.stderr.read()
         process.kill()
         process.communicate(timeout=60)
         if kind is kill_saving:
             assert half_written(checkpoints)
-    process = start(config)
+    process = start(experiment, options)
     _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (0, "")
     assert not half_written(checkpoints)
-    whole = ramp.Config(**TINY, epochs=epochs, workdir=str(tmp_path / "whole"), patience=10**9)
-    ramp.train(whole)
-    history = history_of(config.workdir)
-    assert [row["step"] for row in history] == list(range(20, epochs + 1, 20))
-    assert history == history_of(whole.workdir)
-    state = state_of(config.workdir)
-    assert state == state_of(whole.workdir)
+    whole = options | {"workdir": str(tmp_path / "whole"), "checkpoint_every_s": 60.0}
+    experiment.train(experiment.Config(**whole))
+    history = history_of(options["workdir"])
+    assert [row["step"] for row in history] == list(range(EVERY, options["steps"] + 1, EVERY))
+    assert history == history_of(whole["workdir"])
+    state = state_of(options["workdir"])
+    assert state == state_of(whole["workdir"])
     assert {"params.readout.kernel", "best.value", "key", "step"} <= set(state)
 
 
 def test_a_run_killed_at_any_moment_ends_as_one_never_killed(tmp_path):
-    check_kills([kill_saving, kill_training, kill_anywhere], 1200, tmp_path)
+    check_kills(ramp, {"steps": 1000}, [kill_saving, kill_training, kill_anywhere], tmp_path)
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_twenty_moments_ends_as_one_never_killed(tmp_path):
     kinds = [kill_anywhere] * 6 + [kill_training] * 7 + [kill_saving] * 7
     random.Random(0).shuffle(kinds)
-    check_kills(kinds, 8000, tmp_path)
+    check_kills(ramp, {"steps": 8000}, kinds, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_on_batches_from_the_host_goes_on_in_the_data_where_it_was_killed(tmp_path):
+    options = {"cell": "elman", "embedding_size": 3, "batch_size": 8, "steps": 2000}
+    check_kills(sentiment, options, [kill_saving, kill_training, kill_training, kill_saving], tmp_path)
