@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,15 @@ from recur.train._records import Progress
 from recur.train._room import check_room
 from recur.train._state import TrainState
 
+DELETED = "deleted"
+
 
 class Checkpoints:
     """A folder with checkpoints of a run, the newest and the best, each a subfolder named by its step.
 
     Each is written in the background to a temporary name and renamed when complete, so that a killed process leaves
-    none half-written; only then older ones are deleted. Nothing in it can run code. Layout 2, which is written:
+    none half-written; only then older ones are renamed, and deleted in the folder ``deleted``. Nothing in it can run
+    code. Layout 2, which is written:
 
     - ``state/``: one raw array for each leaf of the `TrainState`, in the format of Orbax, named by its path
       (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``), so the last and
@@ -84,6 +88,8 @@ class Checkpoints:
                 preservation_policy=_Kept(self._keep, self._scores),
                 # What a killed process left half-written.
                 cleanup_tmp_directories=cleans,
+                # Renamed before it is deleted, so that no half of it can be taken for a damaged one.
+                todelete_subdir=DELETED,
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._list_files),
             ),
             item_handlers={"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()},
@@ -121,13 +127,14 @@ class Checkpoints:
         """
         if self.latest() == step:
             return
+        # Not before the one before is written: `_list_files` has to know which it is.
+        self.wait()
         arrays = {name: np.array(_raw(leaf), copy=True) for name, leaf in _named_leaves(state).items()}
         check_room(self.folder, [array.nbytes for array in arrays.values()])
         if self._saving is None:
             self._claim()
         fields = to_json(Stored(progress, self._config, score))
         items = {"state": ocp.args.StandardSave(arrays), "progress": ocp.args.JsonSave(fields)}
-        self.wait()
         self._saving, self._scores[step] = step, score
         self._manager.save(step, args=ocp.args.Composite(**items))
 
@@ -206,6 +213,8 @@ class Checkpoints:
             raise OSError(
                 f"{self.folder}/{self._saving}: checkpoint could not be written; those before are whole ({error})"
             ) from error
+        if self._saving is not None:
+            shutil.rmtree(self.folder / DELETED, ignore_errors=True)
 
     def close(self) -> None:
         """Waits, and ends the threads that write."""
