@@ -92,10 +92,12 @@ def check_kills(experiment, options, kinds, tmp_path):
     checkpoints = tmp_path / "killed" / "checkpoints"
     for kind in kinds:
         process = start(experiment, options)
-        kind(process, checkpoints, rng)
-        assert process.poll() is None, process.stderr.read()
-        process.kill()
-        process.communicate(timeout=60)
+        try:
+            kind(process, checkpoints, rng)
+            assert process.poll() is None, process.stderr.read()
+        finally:
+            process.kill()
+            process.communicate(timeout=60)
         if kind is kill_saving:
             assert half_written(checkpoints)
     process = start(experiment, options)
