@@ -277,7 +277,8 @@ def test_help_ends_with_code_0():
 
 
 def newest(folder):
-    return max((int(path.parent.name) for path in folder.glob("checkpoints/*/state")), default=0)
+    """The step of the newest checkpoint that is whole; one that is being written has another name."""
+    return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
 def test_a_run_killed_and_interrupted_ends_as_one_never_stopped(tmp_path):
