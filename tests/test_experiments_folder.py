@@ -109,7 +109,10 @@ def test_a_full_disk_ends_a_run_in_one_line(whole, tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     reason = "checkpoint could not be written; those before are whole ([Errno 27] File too large)"
-    assert re.fullmatch(rf"{tmp_path}/checkpoints/\d+: {re.escape(reason)}\n", done.stderr), done.stderr
+    # Orbax may warn of a slow disk.
+    lines = [line for line in done.stderr.splitlines() if "checkpointing less frequently" not in line]
+    assert len(lines) == 1, done.stderr
+    assert re.fullmatch(rf"{tmp_path}/checkpoints/\d+: {re.escape(reason)}", lines[0])
     assert done.returncode == 2
     with train.Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest() == 200
