@@ -141,7 +141,8 @@ class Checkpoints:
     def _claim(self) -> None:
         """Makes the folder ready to be written: damaged checkpoints and half-written ones make room."""
         self._read_scores()
-        for step in self._damaged:
+        # Of several processes the first writes what is not theirs together.
+        for step in self._damaged if jax.process_index() == 0 else ():
             path = self.folder / str(step)
             names = (f"{step}.damaged{number or ''}" for number in itertools.count())
             path.rename(next(path.with_name(name) for name in names if not path.with_name(name).exists()))
@@ -213,7 +214,7 @@ class Checkpoints:
             raise OSError(
                 f"{self.folder}/{self._saving}: checkpoint could not be written; those before are whole ({error})"
             ) from error
-        if self._saving is not None:
+        if self._saving is not None and jax.process_index() == 0:
             shutil.rmtree(self.folder / DELETED, ignore_errors=True)
 
     def close(self) -> None:
