@@ -18,19 +18,28 @@ FREE = ("workdir", "eval_data", "resume", "checkpoint_every_s", "probe_every", "
 MAY_GROW = ("epochs", "steps")
 
 
-def open_folder(name: str, config: CellConfig) -> Path:
-    """Makes the folder and writes ``config.json``, or checks that the run in it is the one asked for.
+def check_folder(name: str, config: CellConfig) -> Path:
+    """Makes the folder, or checks that the run in it is the one asked for.
 
     Raises:
         ValueError: It holds another run, or one at all without `resume`, or cannot be made or written.
     """
     workdir = _machine.writable_folder("workdir", config.workdir)
     path = workdir / "config.json"
-    values = {"experiment": name, **dataclasses.asdict(config)}
     if path.exists():
-        _check_same_run(path, values, config)
+        _check_same_run(path, identity(name, config), config)
+    return workdir
+
+
+def identity(name: str, config: CellConfig) -> dict[str, Any]:
+    """Returns what a run is: the experiment and every option."""
+    return {"experiment": name, **dataclasses.asdict(config)}
+
+
+def write_config(workdir: Path, name: str, config: CellConfig) -> None:
+    """Writes ``config.json``: what the run is, and with what it is made."""
     report.write_json(
-        path,
+        workdir / "config.json",
         {
             "experiment": name,
             "config": dataclasses.asdict(config),
@@ -39,7 +48,6 @@ def open_folder(name: str, config: CellConfig) -> Path:
             "seeds": [config.seed + index for index in range(config.seeds)],
         },
     )
-    return workdir
 
 
 def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -> None:

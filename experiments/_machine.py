@@ -2,8 +2,11 @@
 
 import ctypes
 import importlib.metadata
+import logging
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import jax
 
 PACKAGES = ("recur", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+QUIET = {"capture_output": True, "text": True, "timeout": 10}
 
 
 def writable_folder(option: str, path: str | os.PathLike) -> Path:
@@ -44,6 +48,18 @@ def keep_memory() -> None:
     libc.mallopt(trim_from, 2**31 - 1)
 
 
+def say_errors_once() -> None:
+    """Leaves out what Orbax logs of errors that it raises, too, and what its loops print when they end by one."""
+    logging.getLogger("absl").addFilter(lambda record: record.levelno < logging.ERROR or "orbax" not in record.pathname)
+    usual = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            usual(unraisable)
+
+    sys.unraisablehook = hook
+
+
 def split_cpu(devices: int) -> None:
     """Makes so many JAX devices of a CPU, before JAX is first used; on a GPU or TPU it has no effect.
 
@@ -55,12 +71,25 @@ def split_cpu(devices: int) -> None:
 
 
 def facts() -> dict[str, Any]:
-    """Returns versions and device, for the record of a run."""
+    """Returns versions, git revision and device, for the record of a run."""
     device = jax.devices()[0]
     return {
+        "git": _revision(),
         "versions": {
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in PACKAGES},
         },
         "device": f"{jax.device_count()} x {device.platform}: {device.device_kind}, {os.cpu_count()} CPU cores",
     }
+
+
+def _revision() -> str | None:
+    """Returns the commit that the code is of, with ``-dirty`` if files differ from it; None where git tells nothing."""
+    source = Path(__file__).parent
+    command = ["git", "-C", str(source), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        # A folder of packages in somebody's repository is not of its commits.
+        subprocess.run(["git", "-C", str(source), "ls-files", "--error-unmatch", __file__], check=True, **QUIET)
+        return subprocess.run(command, check=True, **QUIET).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

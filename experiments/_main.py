@@ -52,6 +52,7 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
         logging.set_verbosity(
             logging.WARNING if flags.FLAGS["verbosity"].using_default_value else flags.FLAGS.verbosity
         )
+        _machine.say_errors_once()
         try:
             if len(argv) > 1:
                 raise ValueError(f"{argv[1]!r}: expected flags only, as --name=value")

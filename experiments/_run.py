@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from experiments import _flow, _folder, _history, _page, _probe
+from experiments import _flow, _folder, _history, _lock, _page, _probe
 from experiments._config import CellConfig, RunConfig
 from experiments._main import StoppedError, stop_on_interrupt
 from experiments._problem import Problem
@@ -43,19 +43,22 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
         dataclasses.replace(config, cell=cell, workdir=str(Path(config.workdir) / cell)) for cell in config.cell_names
     ]
     problem = pose(configs[0])
-    workdir = _folder.open_folder(name, config)
-    metrics, curves, wall_s = {}, {}, 0.0
-    for alone in configs:
-        problem = problem if alone is configs[0] else pose(alone)
-        summary = _Run(name, alone, problem).run()
-        metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
-        curves[alone.cell] = _history.curve(report.read_jsonl(workdir / alone.cell / "history.jsonl"), problem.best_of)
-        wall_s += summary["wall_s"]
-    is_loss = problem.best_of.endswith("_loss")
-    style = _loss_style(problem) if is_loss else {"y_label": problem.best_of}
-    figure = _history.draw(f"{name}: {problem.best_of}", config, curves, **style)
-    report.save_figure(workdir / ("loss.png" if is_loss else f"{problem.best_of}.png"), figure)
-    return _folder.write_summary(workdir, name, config, metrics, wall_s)
+    with _lock.alone_in(config.workdir):
+        workdir = _folder.check_folder(name, config)
+        _folder.write_config(workdir, name, config)
+        metrics, curves, wall_s = {}, {}, 0.0
+        for alone in configs:
+            problem = problem if alone is configs[0] else pose(alone)
+            summary = _Run(name, alone, problem).run()
+            metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
+            rows = report.read_jsonl(workdir / alone.cell / "history.jsonl")
+            curves[alone.cell] = _history.curve(rows, problem.best_of)
+            wall_s += summary["wall_s"]
+        is_loss = problem.best_of.endswith("_loss")
+        style = _loss_style(problem) if is_loss else {"y_label": problem.best_of}
+        figure = _history.draw(f"{name}: {problem.best_of}", config, curves, **style)
+        report.save_figure(workdir / ("loss.png" if is_loss else f"{problem.best_of}.png"), figure)
+        return _folder.write_summary(workdir, name, config, metrics, wall_s)
 
 
 def seed_keys(config: CellConfig) -> Key[Array, "S"]:
@@ -77,8 +80,16 @@ class _Run:
 
     def run(self) -> dict[str, Any]:
         """Trains, measures, shows, and returns the summary."""
+        with _lock.alone_in(self.config.workdir):
+            self.workdir = _folder.check_folder(self.name, self.config)
+            about = _folder.identity(self.name, self.config)
+            # Opened before a file is written: if all checkpoints are damaged, everything stays as it is.
+            with train.Checkpoints(self.workdir / "checkpoints", config=about) as checkpoints:
+                return self._run(checkpoints)
+
+    def _run(self, checkpoints: train.Checkpoints) -> dict[str, Any]:
         config, problem = self.config, self.problem
-        self.workdir = _folder.open_folder(self.name, config)
+        _folder.write_config(self.workdir, self.name, config)
         start = _start(
             seed_keys(config),
             problem.carry,
@@ -93,7 +104,7 @@ class _Run:
             f"epoch, batch {config.batch_size}, {config.describe_optimizer()}; {config.workdir}",
             flush=True,
         )
-        fitted = self._train(start)
+        fitted = self._train(start, checkpoints)
         # From the devices that trained it to one.
         best, last = jax.device_put((fitted.state.best, fitted.state.evaluated), jax.devices()[0])
         params = best.params if problem.measured == "best" else last
@@ -124,11 +135,10 @@ class _Run:
             print(*entry, sep="\n", flush=True)
         return sections
 
-    def _train(self, start: train.TrainState) -> train.Fit:
+    def _train(self, start: train.TrainState, checkpoints: train.Checkpoints) -> train.Fit:
         """Trains from where the run in the folder is, and leaves its history there."""
         config, problem = self.config, self.problem
         with (
-            train.Checkpoints(self.workdir / "checkpoints") as checkpoints,
             stop_on_interrupt("stopping (again: at once, back to the last checkpoint)") as stop,
             self._hooks(start, checkpoints, stop) as hooks,
         ):

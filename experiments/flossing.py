@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import _config, _folder, _history, _main, _run
+from experiments import _config, _folder, _history, _lock, _main, _run
 from recur import cells, flow, report
 
 FEATURES, RECORDS = 1, 20
@@ -64,8 +64,14 @@ class Config(_config.CellConfig):
 
 def floss(config: Config) -> dict[str, Any]:
     """Runs the experiment, as the command does, and returns the summary that it also writes."""
+    with _lock.alone_in(config.workdir):
+        return _floss(config)
+
+
+def _floss(config: Config) -> dict[str, Any]:
     started, keys = time.perf_counter(), _run.seed_keys(config)
-    workdir = _folder.open_folder("flossing", config)
+    workdir = _folder.check_folder("flossing", config)
+    _folder.write_config(workdir, "flossing", config)
 
     def start(key: Key[Array, ""]) -> PyTree:
         params = config.make_cell().init(jax.random.fold_in(key, 1), FEATURES)

@@ -59,7 +59,7 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_its_files(finished):
     workdir, summary = finished
     names = {"config.json", "history.jsonl", "history.csv", "loss.png", "grad_norm.png", "summary.json", "index.html"}
-    names |= {"checkpoints"}
+    names |= {"checkpoints", "run.lock"}
     assert {path.name for path in workdir.iterdir()} == names
     assert json.loads((workdir / "summary.json").read_text()) == summary
     assert_is_summary(summary, "multiplication", seeds=2)
@@ -277,27 +277,30 @@ def test_help_ends_with_code_0():
 
 
 def newest(folder):
-    return max((int(path.parent.name) for path in folder.glob("checkpoints/*/state")), default=0)
+    """The step of the newest checkpoint that is whole; one that is being written has another name."""
+    return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
 def test_a_run_killed_and_interrupted_ends_as_one_never_stopped(tmp_path):
-    """SIGKILL, the same command again, Ctrl-C, and the rest as a Python call: the same bits and the same history."""
+    """SIGKILL, the same command again, SIGTERM, Ctrl-C, and the rest as a Python call: the same bits and history."""
     options = {"hidden_size": 3, "seeds": 1, "checkpoint_every_s": 0.2, "tensorboard": False}
     config = ramp.Config(**options, epochs=1_000_000, workdir=str(tmp_path / "stopped"))
     folder = pathlib.Path(config.workdir)
     command = [f"--{name}={getattr(config, name)}" for name in ("workdir", "epochs", *options)] + ["--host_devices=1"]
     killed_at = 0
-    for number in (signal.SIGKILL, signal.SIGINT):
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)):
         process = start(*command)
-        while newest(folder) <= killed_at:
+        # With a record at least.
+        while newest(folder) <= max(killed_at, 20):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
         process.send_signal(number)
         _, errors = process.communicate(timeout=120)
         killed_at = newest(folder)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert f"stopped after step {killed_at:,} of 1,000,000; the same command goes on from there" in errors
+        assert process.returncode == code, errors
+        assert "Traceback" not in errors
+        if number != signal.SIGKILL:
+            assert f"stopped after step {killed_at:,} of 1,000,000; the same command goes on from there" in errors
     rows = report.read_jsonl(folder / "history.jsonl")
     assert [row["step"] for row in rows] == list(range(20, killed_at + 1, 20))
     # Cut short to a little more than is done.
@@ -411,10 +414,10 @@ def test_batches_from_the_host_are_trained_on_and_gone_on_with(tmp_path, capsys)
 
 def test_a_run_with_a_schedule_is_not_made_longer(tmp_path):
     config = _config.RunConfig(workdir=str(tmp_path), steps=5, schedule="cosine")
-    _folder.open_folder("any", config)
-    _folder.open_folder("any", dataclasses.replace(config, patience=3, flow=True))
+    _folder.write_config(tmp_path, "any", config)
+    _folder.check_folder("any", dataclasses.replace(config, patience=3, flow=True))
     with pytest.raises(ValueError, match="steps: the run in .* has 5, asked for is 9; give another --workdir"):
-        _folder.open_folder("any", dataclasses.replace(config, steps=9))
+        _folder.check_folder("any", dataclasses.replace(config, steps=9))
 
 
 def test_tensorboard_files_hold_the_history(tmp_path):

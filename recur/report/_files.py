@@ -29,8 +29,10 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise named(error, path) from None
         raise
     return path
 
@@ -49,3 +51,8 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
         OSError: the folder cannot be written; no temporary file stays behind.
     """
     return write_bytes(path, text.encode("utf-8"))
+
+
+def named(error: OSError, path: Path) -> OSError:
+    """Returns an error of the system with the path, which a failed write (a full disk, say) lacks."""
+    return error if error.errno is None else OSError(error.errno, error.strerror, str(path))

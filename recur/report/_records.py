@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from recur.report._files import write_text
+from recur.report._files import named, write_text
 
 _NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
@@ -64,15 +64,19 @@ def append_jsonl(path: str | os.PathLike, row: Mapping[str, Any]) -> None:
 
     Raises:
         TypeError: the row holds something that JSON cannot carry; nothing is written then.
+        OSError: the disk is full, or the file cannot be written; a part of the line may be there.
     """
     line = _line(row).encode("utf-8")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        _mend_last_line(file)
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("a+b") as file:
+            _mend_last_line(file)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise named(error, path) from None
 
 
 def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:

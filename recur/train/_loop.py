@@ -43,7 +43,8 @@ class Hooks:
 
     Args:
         checkpoints: Where the run is saved, and goes on from if it is there: `fit` then takes no more from its state
-            than the form. The last step is always saved, and so is the one before a stop.
+            than the form. The last step is always saved, and so is the one before a stop. Beside the newest that one
+            is kept whose newest record has the best `monitor`, by the median over seeds.
         checkpoint_every_s: Seconds between saves.
         on_record: Called with every `Record`, before a checkpoint that holds it is saved.
         on_call: Called after every compiled call, of half a second or so, with the steps done and the mean loss of
@@ -152,7 +153,7 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
             if hooks.checkpoints is not None and (is_over() or stopping or now - saved >= hooks.checkpoint_every_s):
                 saved = now
                 progress = Progress(now - began, history, means, source.position())
-                hooks.checkpoints.save(step, state, progress)
+                hooks.checkpoints.save(step, state, progress, _score(history, method))
     finally:
         if hooks.checkpoints is not None:
             hooks.checkpoints.wait()
@@ -164,6 +165,13 @@ def _steps_taken(state: TrainState) -> int:
     if len(taken) != 1:
         raise ValueError(f"state: expected seeds that took the same number of steps, got {taken.tolist()}")
     return int(taken[0])
+
+
+def _score(history: Sequence[Record], method: Method) -> float | None:
+    """Returns how good the newest record is, the lower the better: the median over seeds that are finite."""
+    values = np.atleast_1d(history[-1].metrics[method.monitor]) if history else np.zeros(0)
+    values = values[np.isfinite(values)]
+    return None if not values.size else float(np.median(-values if method.maximize else values))
 
 
 def _is_stuck(history: Sequence[Record], method: Method, patience: int) -> bool:

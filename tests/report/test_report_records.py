@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import re
 
 import numpy as np
 import pytest
@@ -58,6 +59,11 @@ def test_append_adds_lines(tmp_path):
     for step in range(3):
         report.append_jsonl(tmp_path / "new" / "a.jsonl", {"step": step})
     assert report.read_jsonl(tmp_path / "new" / "a.jsonl") == [{"step": step} for step in range(3)]
+
+
+def test_a_full_disk_is_named():
+    with pytest.raises(OSError, match=re.escape("[Errno 28] No space left on device: '/dev/full'")):
+        report.append_jsonl("/dev/full", {"a": 1})
 
 
 @pytest.mark.parametrize("cut", [1, 5, 12, 20])

@@ -1,6 +1,7 @@
 """Checkpoints: what is stored, how many, and what does not fit."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ import optax
 import pytest
 
 from recur import train
+from recur.train import _manifest
+from tests.golden import make_checkpoint
 
 ADAM = optax.adam(1e-3)
 
@@ -32,7 +35,126 @@ def test_the_newest_are_kept(tmp_path):
         assert checkpoints.restore(state_of(), 2)[0].step == 2
         with pytest.raises(ValueError, match=r"expected a checkpoint, found \[2, 3\]"):
             checkpoints.restore(state_of(), 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+    assert names(tmp_path) == ["2", "3"]
+
+
+def fill(folder, scores, keep=2, **options):
+    """Saves checkpoints 1, 2, ... with these scores, whose kernel holds the number of the step."""
+    with train.Checkpoints(folder, keep=keep, **options) as checkpoints:
+        for step, score in enumerate(scores, start=1):
+            checkpoints.save(step, state_at(step), NOTHING._replace(wall_s=float(step)), score)
+
+
+def state_at(step):
+    params = {"kernel": jnp.full((2, 3), float(step))}
+    return train.init_state(params, ADAM, jax.random.key(0))._replace(step=jnp.array(step, jnp.int32))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_best_is_kept_beside_the_newest(tmp_path):
+    fill(tmp_path, [None, 0.5, 0.25, float("nan"), 0.75, 0.5, 0.5])
+    assert names(tmp_path) == ["3", "6", "7"]
+    with train.Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert (checkpoints.best(), checkpoints.latest()) == (3, 7)
+        assert checkpoints.restore(state_of(), checkpoints.best())[0].params["kernel"][0, 0] == 3
+        # Scores are known to whom opens the folder again, too.
+        checkpoints.save(8, state_at(8), NOTHING, 0.5)
+        checkpoints.wait()
+        assert names(tmp_path) == ["3", "8"]
+        checkpoints.save(9, state_at(9), NOTHING, 0.125)
+        checkpoints.wait()
+        assert checkpoints.best() == 9
+    assert names(tmp_path) == ["9"]
+
+
+def test_the_best_is_that_of_the_monitor(tmp_path):
+    """By the median over two seeds, of a metric of which more is better."""
+    gains = iter([0.1, 0.3, 0.2, 0.15])
+    x = jnp.ones((4, 1))
+
+    def batches():
+        for gain in gains:
+            yield {"x": x, "gain": jnp.array(gain)}
+
+    class Batches:
+        def __init__(self):
+            self.batches = batches()
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.batches)
+
+        def get_state(self):
+            return 0
+
+        def set_state(self, state):
+            raise AssertionError
+
+    def loss(params, batch, key):
+        return jnp.mean(params["w"] * batch["x"]), {"gain": batch["gain"]}
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    state = jax.vmap(lambda key: train.init_state({"w": jnp.ones(())}, ADAM, key))(keys)
+    with train.Checkpoints(tmp_path, keep=1) as checkpoints:
+        hooks = train.Hooks(checkpoints=checkpoints, checkpoint_every_s=0)
+        train.fit_batches(
+            state,
+            loss,
+            ADAM,
+            Batches(),
+            steps=4,
+            eval_every=1,
+            monitor="train_gain",
+            maximize=True,
+            patience=9,
+            hooks=hooks,
+        )
+        assert (checkpoints.best(), checkpoints.steps()) == (2, [2, 4])
+
+
+def test_the_configuration_is_in_each(tmp_path):
+    fill(tmp_path, [None], config={"cell": "gru", "sizes": [3, 4]})
+    with train.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.config() == {"cell": "gru", "sizes": [3, 4]}
+
+
+def test_a_layout_of_a_later_version_is_refused(tmp_path):
+    fill(tmp_path, [None])
+    about = tmp_path / "1" / "progress" / "metadata"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"layout": 9, "recur": "7.0"}))
+    _manifest.write_manifest(tmp_path / "1")
+    with train.Checkpoints(tmp_path) as checkpoints:
+        for read in (lambda: checkpoints.restore(state_of()), checkpoints.progress, checkpoints.config):
+            with pytest.raises(ValueError, match=r"1: checkpoint of layout 9, written by recur 7.0; .* layouts 1 to 2"):
+                read()
+
+
+@pytest.mark.parametrize("layout", [1, 2])
+def test_stored_checkpoints_are_read(tmp_path, layout):
+    """Of each layout there ever was, made by `tests.golden.make_checkpoint`."""
+    shutil.unpack_archive(make_checkpoint.path_of(layout), tmp_path)
+    wanted = make_checkpoint.state()
+    with train.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == make_checkpoint.STEP
+        state, progress = checkpoints.restore(jax.tree.map(jnp.zeros_like, wanted))
+        config = checkpoints.config()
+        assert checkpoints.best() == (None if layout == 1 else make_checkpoint.STEP)
+    assert config == (None if layout == 1 else make_checkpoint.CONFIG)
+    assert jax.tree.structure(state) == jax.tree.structure(wanted)
+    pairs = zip(*map(jax.tree.leaves, (state, wanted)), strict=True)
+    for found, leaf in pairs:
+        assert found.dtype == leaf.dtype
+        np.testing.assert_array_equal(raw(found), raw(leaf))
+    assert progress.to_json() == make_checkpoint.PROGRESS.to_json()
+
+
+def raw(leaf):
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def test_progress_comes_back_exactly(tmp_path):

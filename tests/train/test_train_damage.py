@@ -1,0 +1,139 @@
+"""Checkpoints that were damaged, and disks that are full."""
+
+import re
+import resource
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from recur import train
+
+ADAM = optax.adam(1e-3)
+NOTHING = train.Progress(0.0, [], {})
+
+
+def fill(folder, scores):
+    """Saves checkpoints 1, 2, ... with these scores, whose kernel holds the number of the step."""
+    with train.Checkpoints(folder) as checkpoints:
+        for step, score in enumerate(scores, start=1):
+            checkpoints.save(step, state_at(step), NOTHING._replace(wall_s=float(step)), score)
+
+
+def state_at(step):
+    params = {"kernel": jnp.full((2, 3), float(step))}
+    return train.init_state(params, ADAM, jax.random.key(0))._replace(step=jnp.array(step, jnp.int32))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def remove(path):
+    path.unlink()
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, remove])
+def test_of_a_damaged_checkpoint_the_one_before_is_taken(tmp_path, damage):
+    """Every file of it in turn, those that hold arrays among them."""
+    fill(tmp_path / "run", [None, None])
+    kept = sorted((tmp_path / "run" / "2").glob("*/**/*"))
+    paths = [path for path in kept if path.is_file()] + [tmp_path / "run" / "2" / "manifest.json"]
+    assert len(paths) > 5
+    for path in paths:
+        whole = path.read_bytes()
+        damage(path)
+        with pytest.warns(UserWarning, match=f"damaged checkpoint, passed over: {re.escape(str(path))}"):
+            checkpoints = train.Checkpoints(tmp_path / "run")
+        with checkpoints:
+            assert checkpoints.latest() == 1
+            state, progress = checkpoints.restore(state_at(0))
+        assert (float(state.params["kernel"][0, 0]), progress.wall_s) == (1, 1)
+        path.write_bytes(whole)
+
+
+def test_a_run_goes_on_beside_a_damaged_checkpoint(tmp_path):
+    fill(tmp_path, [0.5, 0.25])
+    flip(tmp_path / "2" / "progress" / "metadata")
+    (tmp_path / "7.orbax-checkpoint-tmp").mkdir()
+    damaged = files(tmp_path / "2")
+    with pytest.warns(UserWarning, match="2/progress/metadata: not the bytes that were written"):
+        checkpoints = train.Checkpoints(tmp_path, keep=1)
+    assert names(tmp_path) == ["1", "2", "7.orbax-checkpoint-tmp"]
+    with checkpoints:
+        checkpoints.save(2, state_at(2), NOTHING, 1.0)
+        checkpoints.wait()
+        assert (checkpoints.steps(), checkpoints.best()) == ([1, 2], 1)
+    assert names(tmp_path) == ["1", "2", "2.damaged"]
+    assert files(tmp_path / "2.damaged") == damaged
+
+
+def test_nothing_is_overwritten_when_all_are_damaged(tmp_path):
+    fill(tmp_path, [None, None])
+    truncate(tmp_path / "1" / "state" / "manifest.ocdbt")
+    remove(tmp_path / "2" / "state" / "_METADATA")
+    before = files(tmp_path)
+    message = r"all checkpoints are damaged \(.*1/state/manifest.ocdbt: .* bytes, where .* were written; .*2/state/_MET"
+    with pytest.raises(ValueError, match=message):
+        train.Checkpoints(tmp_path)
+    assert files(tmp_path) == before
+
+
+@pytest.fixture
+def file_limit():
+    """Lets a test say how large a file may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def wide_state(step):
+    kernels = {name: jax.random.normal(jax.random.key(0), (40, 40)) for name in "abc"}
+    return train.init_state(kernels, ADAM, jax.random.key(0))._replace(step=jnp.array(step, jnp.int32))
+
+
+def test_without_room_nothing_is_begun(tmp_path, file_limit):
+    with train.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, wide_state(1), NOTHING)
+        checkpoints.wait()
+        file_limit(4 * 40 * 40 - 1)
+        with pytest.raises(
+            OSError, match="File too large: a checkpoint takes 6,400 bytes, and there is room for 6,399"
+        ):
+            checkpoints.save(2, wide_state(2), NOTHING)
+        assert names(tmp_path) == ["1"]
+        assert checkpoints.restore(wide_state(0))[0].step == 1
+
+
+# What fails in the background is told there, too.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_disk_that_fills_up_during_a_save_leaves_the_one_before(tmp_path, file_limit):
+    fill(tmp_path, [None])
+    checkpoints = train.Checkpoints(tmp_path, keep=1)
+    # Enough for any array, not for the file with all of them.
+    file_limit(4 * 40 * 40)
+    checkpoints.save(2, wide_state(2), NOTHING)
+    with pytest.raises(OSError, match=f"{tmp_path}/2: checkpoint could not be written; those before are whole"):
+        checkpoints.close()
+    file_limit(resource.RLIM_INFINITY)
+    with train.Checkpoints(tmp_path) as again:
+        assert again.steps() == [1]
+        assert again.restore(state_at(0))[0].step == 1
+        again.save(2, state_at(2), NOTHING)
+        again.wait()
+        assert names(tmp_path) == ["1", "2"]
