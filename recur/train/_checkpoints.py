@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from recur._checks import check_positive
 from recur._types import PyTree
 from recur.train._records import Progress
-from recur.train._state import TrainState
+from recur.train._state import Good, Health, TrainState
 
 
 class Checkpoints:
@@ -20,9 +20,9 @@ class Checkpoints:
 
     Each is written in the background to a temporary name and renamed when complete, so that a killed process leaves
     none half-written. It holds ``state``, one raw array for each leaf of the `TrainState`, named by its path
-    (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``), so the last and
-    the best parameters; and ``progress``, history and position in the data (`Progress`), as JSON. Nothing in it can
-    run code.
+    (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``, ``health...``), so the
+    last and the best parameters; and ``progress``, history and position in the data (`Progress`), as JSON. Nothing in
+    it can run code.
 
     Handed to `fit` or `fit_batches`, it is where a run is saved, and where one goes on that is found there. Use it in a
     ``with`` block, or call `close`.
@@ -70,9 +70,11 @@ class Checkpoints:
                 named.
         """
         step = self._existing(step)
+        saved = self._manager.item_metadata(step).state
+        like = _as_saved(like, {name.partition(".")[0] for name in saved})
         leaves = _named_leaves(like)
         wanted = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
-        _check_same(f"{self.folder}/{step}", dict(self._manager.item_metadata(step).state.items()), wanted)
+        _check_same(f"{self.folder}/{step}", dict(saved.items()), wanted)
         stored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
         state = [_cooked(stored.state[name], leaf) for name, leaf in leaves.items()]
         return jax.tree.unflatten(jax.tree.structure(like), state), self.progress(step)
@@ -108,6 +110,16 @@ class Checkpoints:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Closes it."""
         self.close()
+
+
+def _as_saved(like: TrainState, saved: set[str]) -> TrainState:
+    """Returns a state that has what `fit` adds to it where it is saved, and only there.
+
+    Older versions did not count bad steps, and what to do about them may change from run to run.
+    """
+    health = Health(*[like.step] * len(Health._fields)) if "health" in saved else None
+    good = Good(like.params, like.opt_state, like.ema, like.carry) if "good" in saved else None
+    return like._replace(health=health, good=good)
 
 
 def _named_leaves(tree: PyTree) -> dict[str, jax.Array]:

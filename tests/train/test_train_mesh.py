@@ -87,7 +87,8 @@ def test_a_call_takes_the_memory_of_parameters_and_optimiser_state(monkeypatch):
         return ((batch - params["w"][None]) ** 2).mean(), {}
 
     def watched(state, log, *arguments, **options):
-        given.append(state)
+        # Without the counters, which the host still looks at.
+        given.append(state._replace(health=None))
         return run_steps(state, log, *arguments, **options)
 
     run_steps = _fit.run_steps
