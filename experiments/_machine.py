@@ -68,9 +68,10 @@ def be_deterministic() -> str:
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if DETERMINISTIC not in flags.split():
+        asked = jax.config.jax_num_cpu_devices
         try:
-            # JAX takes this value, which is what it has, only before it begins: so the flag still counts.
-            jax.config.update("jax_num_cpu_devices", jax.config.jax_num_cpu_devices)
+            # Another number is refused once JAX is in use; before that, flags of XLA count too.
+            jax.config.update("jax_num_cpu_devices", asked + 1)
         except RuntimeError:
             if jax.default_backend() == "gpu":
                 raise ValueError(
@@ -78,6 +79,7 @@ def be_deterministic() -> str:
                     "set it in the environment, or start a process of its own"
                 ) from None
         else:
+            jax.config.update("jax_num_cpu_devices", asked)
             os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC}".strip()
     where = "the same machine, devices and versions"
     if jax.default_backend() == "gpu":
