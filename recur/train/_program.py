@@ -64,8 +64,8 @@ class Method:
         return over_seeds(function, mesh=self.mesh, at_once=at_once, **options)
 
     def is_better(self, value: jax.Array, best: jax.Array) -> jax.Array:
-        """Returns whether a value of the monitored metric beats the best one so far, nan for none."""
-        return ~jnp.isnan(value) & (jnp.isnan(best) | (value > best if self.maximize else value < best))
+        """Returns whether a value of the monitored metric is finite and beats the best one so far, nan for none."""
+        return jnp.isfinite(value) & (jnp.isnan(best) | (value > best if self.maximize else value < best))
 
 
 class Suspect(NamedTuple):
@@ -121,6 +121,7 @@ def record(
     method: Method, state: TrainState, log: Log, validation: Metrics | None, slot: Int[Array, ""]
 ) -> tuple[TrainState, Log]:
     """Writes a record of the steps since the last one in its slot, and keeps the parameters if they are the best."""
+    evaluated = state.evaluated
     if validation is not None:
         is_over = state.health.stopped > 0
         state = judge(method.on_nonfinite, state, validation["loss"])
@@ -131,7 +132,7 @@ def record(
         raise ValueError(f"monitor: expected one of {sorted(metrics)}, got {method.monitor!r}")
     value = metrics[method.monitor].astype(state.best.value.dtype)
     better = functools.partial(jnp.where, method.is_better(value, state.best.value))
-    best = jax.tree.map(better, Best(state.evaluated, value, state.step), state.best)
+    best = jax.tree.map(better, Best(evaluated, value, state.step), state.best)
     records = jax.tree.map(lambda array, value: array.at[slot].set(value), log.records, metrics)
     return state._replace(best=best), log._replace(records=records)
 

@@ -21,7 +21,7 @@ def test_step_sequence_and_unit_are_those_of_the_closed_form():
     xs = jnp.zeros((60, 2, 1)).at[10:, 1].set(1.0)
     found = flow.first_nonfinite(cell, unit_by_unit([0.5, 10.0, 100.0]), xs)
     # Of the second sequence, whose inputs begin after 10 steps: (100^k - 1) / 99 is beyond 3.4e38 from k = 21 on.
-    k = next(k for k in range(1, 50) if (100.0**k - 1) / 99 > np.finfo(np.float32).max)
+    k = next(k for k in range(1, 50) if (100.0**k - 1) / 99 > float(np.finfo(np.float32).max))
     assert found == (10 + k, "h", (1, 2), np.inf)
     assert k == 21
 
