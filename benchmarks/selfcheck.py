@@ -130,6 +130,7 @@ def _run_record(config: Config) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
+    print(f"gradients and all else are checked on {_machine.facts()['device']}", flush=True)
     conclude(selfcheck(Config(tuple(values.cells), values.seed), values.out))
 
 

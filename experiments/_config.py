@@ -19,8 +19,9 @@ GROUPS = {
     "Model": "cell hidden_size layers",
     "Data": "data eval_data",
     "Training": "epochs steps batch_size optimizer learning_rate schedule warmup_steps decay_to momentum weight_decay "
-    "clip_norm ema_decay eval_every patience",
-    "Run": "workdir config resume seeds seed checkpoint_every_s host_devices tensorboard probe_every flow traceback",
+    "clip_norm ema_decay eval_every patience on_nonfinite",
+    "Run": "workdir config resume seeds seed checkpoint_every_s host_devices tensorboard probe_every flow "
+    "deterministic traceback",
 }
 """Flags by the heading that they stand under in ``--help``; what is in none is an option of the experiment."""
 
@@ -107,16 +108,30 @@ class RunConfig(CellConfig):
     )
     eval_every: int = option(0, "Steps between evaluations; 0 for those of an epoch.", least=0)
     patience: int = option(0, "End after so many evaluations in a row that improved no seed; 0 for never.", least=0)
+    on_nonfinite: str = option(
+        "stop",
+        "What to do about a step with numbers that are infinite or not a number, which is never taken: stop (the seed; "
+        "others go on), skip (the step), halve (back to the last good state, with half the learning rate).",
+    )
     checkpoint_every_s: float = option(60.0, "Seconds between checkpoints.", least=0.0)
     tensorboard: bool = option(True, "Write the history as TensorBoard files too.")
     probe_every: int = option(0, "Steps between looks at lag curves, gates and parameters; 0 for none.", least=0)
     flow: bool = option(False, "After training, measure the gradient by lag, before it and after it.")
+    deterministic: bool = option(
+        False,
+        "Bitwise equal runs, on the same machine with the same devices and versions. Costs nothing on a CPU, where "
+        "runs are so anyway; on a GPU kernels are chosen without being timed, and sums go in a fixed order: slower.",
+    )
     data: str = option("", "File to train on, in place of drawn data: .npz with x [N, T, X] and y [N, 1].")
     eval_data: str = option("", "Such a file to evaluate on at the end, also for a run that is already finished.")
 
     def __post_init__(self) -> None:
         """Checks every value."""
         super().__post_init__()
+        if self.on_nonfinite not in train.ON_NONFINITE:
+            raise ValueError(
+                f"on_nonfinite: expected one of {', '.join(train.ON_NONFINITE)}, got {self.on_nonfinite!r}"
+            )
         self.make_optimizer(max(self.steps, self.warmup_steps + 1))
 
     def total_steps(self, steps_per_epoch: int) -> int:

@@ -109,7 +109,13 @@ def pose(config: DrawnConfig, task: Task) -> _problem.Problem:
         measure=measure,
         show=show,
         recurrence=lambda params: (*model.module(params).stack.as_cell(), jnp.moveaxis(looked_at[0][:LOOKED_AT], 0, 1)),
+        # What is drawn is not in the batch.
+        reads=_read_from_file(model) if config.data else None,
     )
+
+
+def _read_from_file(model: Model) -> Callable[[PyTree, PyTree], tuple[cells.Cell, PyTree, jax.Array]]:
+    return lambda params, batch: (*model.module(params).stack.as_cell(), jnp.moveaxis(batch[0], 0, 1))
 
 
 @functools.cache

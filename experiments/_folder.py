@@ -55,7 +55,9 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
         raise ValueError(f"workdir: {path.parent} holds a run already; give another --workdir, or --resume to go on")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        before = {"experiment": stored["experiment"], **stored["config"]}
+        # Of an option that is younger than the run it has the default, which is what was done before.
+        defaults = {field.name: field.default for field in dataclasses.fields(config)}
+        before = {**defaults, "experiment": stored["experiment"], **stored["config"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: holds no configuration of a run ({error!r}); give another --workdir") from None
     # Any other schedule depends on how long the run is, so that a longer one is another run from its first step.
@@ -76,30 +78,55 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
 
 
 def write_summary(
-    workdir: Path, name: str, config: CellConfig, metrics: Mapping[str, Any], wall_s: float
+    workdir: Path,
+    name: str,
+    config: CellConfig,
+    metrics: Mapping[str, Any],
+    wall_s: float,
+    broken: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Writes ``summary.json`` and returns it; a metric is an array ``[S]``, or already summarised."""
+    """Writes ``summary.json`` and returns it.
+
+    Args:
+        workdir: Folder of the run.
+        name: Of the experiment.
+        config: Of the run.
+        metrics: Arrays ``[S]``, or already summarised.
+        wall_s: Seconds of training.
+        broken: Seeds that stopped for numbers that were infinite or not a number, with the step; they are named in the
+            summary, and median, lowest and highest are of the others.
+    """
+    sound = np.array([str(config.seed + index) not in (broken or {}) for index in range(config.seeds)])
     summary = {
         "experiment": name,
-        "metrics": {key: value if isinstance(value, dict) else _spread(value) for key, value in metrics.items()},
+        "metrics": {key: value if isinstance(value, dict) else _spread(value, sound) for key, value in metrics.items()},
         "wall_s": round(wall_s, 3),
         "config": dataclasses.asdict(config),
+        **({"broken": dict(broken)} if broken else {}),
     }
     report.write_json(workdir / "summary.json", summary)
     return summary
 
 
-def as_text(title: str, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the metrics as aligned lines."""
+def as_text(title: str, summary: Mapping[str, Any]) -> str:
+    """Returns the metrics of a summary as aligned lines, and a line for each broken seed."""
+    metrics, broken = summary["metrics"], summary.get("broken", {})
     width = max(map(len, metrics))
     lines = [
-        f"  {key:{width}}  median {m['median']:.6g}   min {m['min']:.6g}   max {m['max']:.6g}   n {len(m['values'])}"
+        f"  {key:{width}}  median {m['median']:.6g}   min {m['min']:.6g}   max {m['max']:.6g}   "
+        f"n {len(m['values']) - len(broken)}"
         for key, m in metrics.items()
     ]
-    return "\n".join([title, *lines])
+    return "\n".join([title, *lines, *(f"  {line}" for line in broken_lines(broken))])
 
 
-def _spread(values: np.ndarray) -> dict[str, Any]:
+def broken_lines(broken: Mapping[str, int]) -> list[str]:
+    """Returns a line for each broken seed."""
+    return [f"seed {seed} is broken: it stopped at step {step:,} and is left out" for seed, step in broken.items()]
+
+
+def _spread(values: np.ndarray, sound: np.ndarray) -> dict[str, Any]:
     values = np.asarray(values, np.float64)
-    spread = {"median": float(np.median(values)), "min": float(values.min()), "max": float(values.max())}
+    own = values[sound]
+    spread = {"median": float(np.median(own)), "min": float(own.min()), "max": float(own.max())}
     return {**spread, "values": values.tolist()}

@@ -36,9 +36,17 @@ def tidy(rows: Sequence[Mapping[str, Any]], config: CellConfig) -> list[dict[str
     ]
 
 
+def broken(row: Mapping[str, Any], config: CellConfig) -> dict[str, int]:
+    """Returns the seeds that have stopped for numbers that were infinite or not a number, with the step."""
+    stopped = row.get("stopped", ())
+    return {str(config.seed + index): int(step) for index, step in enumerate(stopped) if step > 0}
+
+
 def curve(rows: Sequence[Mapping[str, Any]], metric: str) -> Curve:
-    """Returns the epochs and the values ``[S, epochs]`` of one metric."""
-    return [row["epoch"] for row in rows], np.asarray([row[metric] for row in rows]).T
+    """Returns the epochs and the values ``[S, epochs]`` of one metric, of the seeds that are not broken."""
+    values = np.asarray([row[metric] for row in rows]).T
+    sound = np.asarray(rows[-1].get("stopped", np.zeros(len(values)))) == 0
+    return [row["epoch"] for row in rows], values[sound]
 
 
 def figures(

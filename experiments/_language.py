@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -83,6 +83,11 @@ def recurrence(model: Model, ids: Int[Array, "B T"]) -> _problem.Recurrence:
         return *module.stack.as_cell(), jnp.moveaxis(module.vocabulary.embedding(ids), 1, 0)
 
     return of_params
+
+
+def reads(model: Model) -> Callable[[PyTree, Mapping[str, Array]], tuple[cells.Cell, PyTree, Float[Array, "T B X"]]]:
+    """Returns the recurrent part with what it reads of a batch; a state that is carried to it is not in there."""
+    return lambda params, batch: recurrence(model, batch["inputs"])(params)
 
 
 def read_line(path: str) -> str:

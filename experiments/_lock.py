@@ -1,13 +1,17 @@
 """One run a folder: a lock that a process loses only with its life."""
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from experiments import _machine
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Of Unix only.
+    fcntl = None
 
 NAME = "run.lock"
 
@@ -18,7 +22,7 @@ def alone_in(workdir: str | os.PathLike) -> Iterator[Path]:
 
     The lock is the system's (`flock`) on ``run.lock``, which says who has it. However a process ends, its lock ends
     too; the file stays, empty of a name after an orderly end. On network file systems it reaches other machines where
-    the system passes locks on, as NFS does.
+    the system passes locks on, as NFS does. On Windows, which has no `flock`, nothing is held.
 
     Yields:
         The folder.
@@ -29,7 +33,8 @@ def alone_in(workdir: str | os.PathLike) -> Iterator[Path]:
     folder = _machine.writable_folder("workdir", workdir)
     with (folder / NAME).open("a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             who = file.read().strip() or "another process"

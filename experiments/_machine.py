@@ -70,6 +70,39 @@ def split_cpu(devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+
+
+def be_deterministic() -> str:
+    """Makes runs repeat bit by bit, and returns in a line what holds and what it costs.
+
+    On a CPU XLA has no other way: the order of a sum depends on shapes and devices alone. On a GPU a flag of XLA leaves
+    out operations that add in any order, and the choice of kernels by time, which may fall out otherwise in each run.
+
+    Raises:
+        ValueError: There is a GPU, JAX is in use already and began without that flag.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if DETERMINISTIC not in flags.split():
+        asked = jax.config.jax_num_cpu_devices
+        try:
+            # Another number is refused once JAX is in use; before that, flags of XLA count too.
+            jax.config.update("jax_num_cpu_devices", asked + 1)
+        except RuntimeError:
+            if jax.default_backend() == "gpu":
+                raise ValueError(
+                    f"deterministic: expected XLA_FLAGS={DETERMINISTIC} before JAX is first used, got {flags!r}; "
+                    "set it in the environment, or start a process of its own"
+                ) from None
+        else:
+            jax.config.update("jax_num_cpu_devices", asked)
+            os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC}".strip()
+    where = "the same machine, devices and versions"
+    if jax.default_backend() == "gpu":
+        return f"deterministic: bitwise equal on {where}; slower, by fixed orders of sums and kernels chosen untimed"
+    return f"deterministic: bitwise equal on {where}; costs nothing on this {jax.default_backend().upper()}"
+
+
 def facts() -> dict[str, Any]:
     """Returns versions, git revision and device, for the record of a run."""
     device = jax.devices()[0]

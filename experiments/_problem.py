@@ -50,6 +50,8 @@ class Problem:
             each is put on the page of the run and in a file NAME.png or NAME.txt, and lines are printed.
         recurrence: The recurrent part of one seed, ``recurrence(params) -> (cell, its params, xs [T, *B, X])``, with
             inputs to look at it; for ``--flow`` and ``--probe_every``.
+        reads: The recurrent part with what it reads of a batch, ``reads(params, batch) -> (cell, its params, xs)``, to
+            name the state that went wrong first; without it the inputs of `recurrence` are read for that.
     """
 
     init: Callable[[Key[Array, ""]], PyTree]
@@ -70,6 +72,7 @@ class Problem:
     measure: Callable[[PyTree], Mapping[str, Any]] | None = None
     show: Callable[[PyTree], Shown] | None = None
     recurrence: Recurrence | None = None
+    reads: Callable[[PyTree, PyTree], tuple[cells.Cell, PyTree, Float[Array, "T *B X"]]] | None = None
 
     def __post_init__(self) -> None:
         """Checks that there are data of one kind."""

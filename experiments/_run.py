@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from experiments import _flow, _folder, _history, _lock, _page, _probe
+from experiments import _broken, _flow, _folder, _history, _lock, _machine, _page, _probe
 from experiments._config import CellConfig, RunConfig
 from experiments._main import StoppedError, stop_on_interrupt
 from experiments._problem import Problem
@@ -36,6 +36,8 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
         ValueError: A value or file that does not fit.
         OSError: A file or folder that cannot be read or written.
     """
+    if config.deterministic:
+        print(_machine.be_deterministic(), flush=True)
     # Wrong values and files are found here, before anything is written.
     if len(config.cell_names) == 1:
         return _Run(name, config, pose(config)).run()
@@ -46,19 +48,20 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
     with _lock.alone_in(config.workdir):
         workdir = _folder.check_folder(name, config)
         _folder.write_config(workdir, name, config)
-        metrics, curves, wall_s = {}, {}, 0.0
+        metrics, curves, broken, wall_s = {}, {}, {}, 0.0
         for alone in configs:
             problem = problem if alone is configs[0] else pose(alone)
             summary = _Run(name, alone, problem).run()
             metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
             rows = report.read_jsonl(workdir / alone.cell / "history.jsonl")
             curves[alone.cell] = _history.curve(rows, problem.best_of)
+            broken |= {f"{alone.cell}.{seed}": step for seed, step in summary.get("broken", {}).items()}
             wall_s += summary["wall_s"]
         is_loss = problem.best_of.endswith("_loss")
         style = _loss_style(problem) if is_loss else {"y_label": problem.best_of}
         figure = _history.draw(f"{name}: {problem.best_of}", config, curves, **style)
         report.save_figure(workdir / ("loss.png" if is_loss else f"{problem.best_of}.png"), figure)
-        return _folder.write_summary(workdir, name, config, metrics, wall_s)
+        return _folder.write_summary(workdir, name, config, metrics, wall_s, broken)
 
 
 def seed_keys(config: CellConfig) -> Key[Array, "S"]:
@@ -112,8 +115,9 @@ class _Run:
         metrics = {name: values for name, values in record.metrics.items() if name.startswith(("train_", "val_"))}
         metrics |= {f"best_{problem.best_of}": best.value, "best_epoch": best.step / self.per_epoch}
         metrics |= problem.measure(params) if problem.measure else {}
-        summary = _folder.write_summary(self.workdir, self.name, config, metrics, record.wall_s)
-        print(_folder.as_text(self.title, summary["metrics"]), flush=True)
+        broken = _history.broken(record.metrics, config)
+        summary = _folder.write_summary(self.workdir, self.name, config, metrics, record.wall_s, broken)
+        print(_folder.as_text(self.title, summary), flush=True)
         sections = self._sections(fitted, start.params, params)
         _page.write(self.workdir, self.title, config, outline, summary, sections)
         return summary
@@ -123,6 +127,9 @@ class _Run:
         config, problem = self.config, self.problem
         rows = [_history.row(record, self.per_epoch) for record in fitted.history]
         sections = {"Training": _history.figures(rows, self.title, config, loss=_loss_style(problem))}
+        broken = _history.broken(rows[-1], config)
+        if broken:
+            sections["Training"]["broken"] = _folder.broken_lines(broken)
         probed = _probe.read(self.workdir / "probe.jsonl")
         if probed:
             sections["Training"]["probe"] = _probe.draw(f"{self.title}: gradient while training", "", probed)
@@ -153,13 +160,17 @@ class _Run:
                 "clip_norm": config.clip_norm or None,
                 "ema_decay": config.ema_decay or None,
                 "mesh": train.make_mesh(config.seeds, config.batch_size),
+                "on_nonfinite": config.on_nonfinite,
                 "hooks": hooks,
             }
-            if problem.batches is not None:
-                fitted = train.fit_batches(start, problem.loss, self.optimizer, problem.batches, **common)
-            else:
-                own = {"batch_size": config.batch_size, "shuffle": problem.shuffle}
-                fitted = train.fit(start, problem.loss, self.optimizer, problem.data, **own, **common)
+            try:
+                if problem.batches is not None:
+                    fitted = train.fit_batches(start, problem.loss, self.optimizer, problem.batches, **common)
+                else:
+                    own = {"batch_size": config.batch_size, "shuffle": problem.shuffle}
+                    fitted = train.fit(start, problem.loss, self.optimizer, problem.data, **own, **common)
+            except train.NonFiniteError as error:
+                raise _broken.as_error(config, error) from error
         rows = [_history.row(record, self.per_epoch) for record in fitted.history]
         report.write_jsonl(self.workdir / "history.jsonl", rows)
         report.write_csv(self.workdir / "history.csv", _history.tidy(rows, config))
@@ -200,6 +211,8 @@ class _Run:
                 checkpoints=checkpoints,
                 checkpoint_every_s=config.checkpoint_every_s,
                 on_record=[write, to_tensorboard],
+                on_nonfinite=[_broken.tell(config)],
+                explain=_broken.explain(self.problem),
                 on_call=[show],
                 stop=stop,
                 **probing,

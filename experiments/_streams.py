@@ -123,6 +123,7 @@ def pose(
         carry=zero_state(model, config.batch_size),
         measure=_problem.each_seed(measure_all),
         recurrence=_language.recurrence(model, _look(corpus.held_out, config.window)),
+        reads=_language.reads(model),
         **options,
     )
 

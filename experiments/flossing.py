@@ -100,7 +100,7 @@ def _floss(config: Config) -> dict[str, Any]:
     metrics = {f"before_{name}": value for name, value in before.items()}
     metrics |= {f"after_{name}": value for name, value in after.items()}
     summary = _folder.write_summary(workdir, "flossing", config, metrics, time.perf_counter() - started)
-    print(_folder.as_text(f"flossing, {config.cell}, {config.length} steps", summary["metrics"]), flush=True)
+    print(_folder.as_text(f"flossing, {config.cell}, {config.length} steps", summary), flush=True)
     return summary
 
 

@@ -91,6 +91,7 @@ def _pose(config: Config) -> _problem.Problem:
         measure=_problem.each_seed(measure),
         show=show,
         recurrence=lambda params: (*model.pure.merge(params).stack.as_cell(), look),
+        reads=lambda params, batch: (*model.pure.merge(params).stack.as_cell(), jnp.moveaxis(batch[0], 0, 1)),
         loss_name="mean squared error of the scaled series",
     )
 

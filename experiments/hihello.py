@@ -80,6 +80,7 @@ def _pose(config: Config) -> _problem.Problem:
         measure=_problem.each_seed(measure),
         show=show,
         recurrence=_language.recurrence(model, batch["inputs"]),
+        reads=_language.reads(model),
     )
 
 

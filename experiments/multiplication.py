@@ -63,6 +63,7 @@ def _pose(config: Config) -> _problem.Problem:
         data_axis=0,
         measure=measure,
         recurrence=lambda params: (*model.as_cell(params), sequences),
+        reads=lambda params, batch: (*model.as_cell(params), jnp.moveaxis(batch[0], 0, 1)),
         floors={"best constant guess, 7/144": tasks.multiplication_floor()},
     )
 

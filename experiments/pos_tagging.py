@@ -84,6 +84,7 @@ def _pose(config: Config) -> _problem.Problem:
         measure=_problem.each_seed(lambda params: baselines | evaluate(params)),
         show=show,
         recurrence=functools.partial(_recurrence, model, *_words.longest(validation, "words", "characters")),
+        reads=lambda params, batch: _recurrence(model, batch["words"], batch["characters"], params),
     )
 
 

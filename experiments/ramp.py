@@ -66,6 +66,7 @@ def _pose(config: Config) -> _problem.Problem:
         validation=validation,
         measure=measure,
         recurrence=lambda params: (*model.as_cell(params), windows),
+        reads=lambda params, batch: (*model.as_cell(params), jnp.moveaxis(batch[0], 0, 1)),
         floors={"best constant guess": tasks.ramp_floor(WINDOWS)},
     )
 

@@ -95,6 +95,7 @@ def _pose(config: Config) -> _problem.Problem:
             *model.module(params).stack.as_cell(),
             jnp.moveaxis(validation[0][:LOOKED_AT], 0, 1),
         ),
+        reads=lambda params, batch: (*model.module(params).stack.as_cell(), jnp.moveaxis(batch[0], 0, 1)),
     )
 
 

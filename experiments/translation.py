@@ -111,6 +111,7 @@ def _pose(config: Config) -> _problem.Problem:
         measure=_problem.each_seed(measure),
         show=show,
         recurrence=functools.partial(_recurrence, model, *_words.longest(items["val"], "source")),
+        reads=lambda params, batch: _recurrence(model, batch["source"], params),
     )
 
 

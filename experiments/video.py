@@ -104,6 +104,7 @@ def _pose(config: Config) -> _problem.Problem:
         measure=measure,
         show=show,
         recurrence=lambda params: model.module(params).recurrence(validation[0][:LOOKED_AT]),
+        reads=lambda params, batch: model.module(params).recurrence(batch[0]),
     )
 
 

@@ -38,6 +38,7 @@ FOREIGN = {
 }
 FORBIDDEN = {"report": {"jax", "flax", "optax"}}
 OPTIONAL = {"torch", "keras", "tensorflow", "matplotlib", "sklearn", "tqdm"}
+UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "syslog", "termios"}
 
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
@@ -81,6 +82,15 @@ def test_foreign_imports_are_those_of_the_part(path):
     assert foreign <= FOREIGN.get(own, foreign), f"recur/{path} imports {sorted(foreign)}"
     assert not foreign & FORBIDDEN.get(own, set()), f"recur/{path} imports {sorted(foreign)}"
     assert not any(name.startswith("jax._src") for name in imports(path)), f"recur/{path} imports jax._src"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_what_only_unix_has_is_not_needed_to_import(path):
+    """A module of it is imported inside ``try``, so not by a statement of the file itself."""
+    body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+    plain = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+    plain |= {node.module for node in body if isinstance(node, ast.ImportFrom)}
+    assert not plain & UNIX_ONLY, f"recur/{path} imports {sorted(plain & UNIX_ONLY)}, which Windows does not have"
 
 
 def test_the_reader_of_imports_sees_all_kinds():

@@ -18,22 +18,26 @@ from recur.flow._meanfield import MeanField
 from recur.flow._meanfield import mean_field_tanh
 from recur.flow._meanfield import memory_depth_steps
 from recur.flow._meanfield import newman_exponents
+from recur.flow._nonfinite import first_nonfinite
 from recur.flow._sensitivity import parameter_sensitivity
 from recur.flow._snr import GradientSNR
 from recur.flow._snr import gradient_snr
 from recur.flow._step import jacobians
 from recur.flow._summary import Summary
 from recur.flow._summary import summarize
+from recur.flow._trajectory import NonFiniteState
 
 __all__ = [
     "GateStatistics",
     "GradientLogNorms",
     "GradientSNR",
     "MeanField",
+    "NonFiniteState",
     "ParameterLogNorms",
     "Summary",
     "adjoint_log_norms",
     "entropy_rate",
+    "first_nonfinite",
     "gate_statistics",
     "gradient_log_norms",
     "gradient_snr",

@@ -34,13 +34,18 @@ def trajectory(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_s
         ValueError: As `recur.unroll`, or a state that is not finite; the first step, its field and unit are named.
             Under a transformation nothing can be raised: `mark_not_finite` then makes the results nan.
     """
-    run = unroll(cell, params, xs, initial_state, engine=Scan())
-    if initial_state is None:
-        initial_state = cell.initial_state(run.outputs.shape[1:-1], run.outputs.dtype)
-    visited = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
+    visited = visited_states(cell, params, xs, initial_state)
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(visited)):
         _check_finite(cell, visited)
     return Trajectory(at_least_float32(params), at_least_float32(jnp.asarray(xs)), visited)
+
+
+def visited_states(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None) -> State:
+    """Returns all states of a run, the initial one first, leaves ``[T + 1, *B, ...]``."""
+    run = unroll(cell, params, xs, initial_state, engine=Scan())
+    if initial_state is None:
+        initial_state = cell.initial_state(run.outputs.shape[1:-1], run.outputs.dtype)
+    return jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
 
 
 def at_least_float32(tree: PyTree) -> PyTree:
@@ -48,18 +53,42 @@ def at_least_float32(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), tree)
 
 
-def _check_finite(cell: Cell, visited: State) -> None:
+class NonFiniteState(NamedTuple):
+    """The first state of a run that is infinite or not a number.
+
+    Attributes:
+        step: After which step; 0 is the initial state.
+        field: Layer and field of the state, such as ``layer_0.c``.
+        entry: Where in it: batch axes, and last the unit.
+        value: What it is.
+    """
+
+    step: int
+    field: str
+    entry: tuple[int, ...]
+    value: float
+
+
+def first_nonfinite_state(visited: State) -> NonFiniteState | None:
+    """Returns the first of the states ``[T + 1, *B, ...]`` that is not finite, None if all are."""
     first = None
     for path, leaf in jax.tree_util.tree_leaves_with_path(visited):
-        bad = ~jnp.isfinite(leaf)
-        step = int(jnp.argmax(bad.reshape(len(leaf), -1).any(axis=1)))
-        if bad[step].any() and (first is None or step < first[0]):
-            first = step, jax.tree_util.keystr(path), tuple(np.argwhere(bad[step])[0].tolist()), leaf
+        bad = ~np.isfinite(np.asarray(leaf))
+        step = int(bad.reshape(len(bad), -1).any(axis=1).argmax())
+        if bad[step].any() and (first is None or step < first.step):
+            entry = tuple(np.argwhere(bad[step])[0].tolist())
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            first = NonFiniteState(step, name, entry, leaf[(step, *entry)].item())
+    return first
+
+
+def _check_finite(cell: Cell, visited: State) -> None:
+    first = first_nonfinite_state(visited)
     if first is not None:
-        step, field, place, leaf = first
         raise ValueError(
-            f"states: expected finite numbers, got {leaf[(step, *place)]} after step {step} in state{field} of "
-            f"{cell!r}, (*batch, unit) = {place}; lower the gain of the recurrent kernel, or look for nan in xs, params"
+            f"states: expected finite numbers, got {first.value} after step {first.step} in state.{first.field} of "
+            f"{cell!r}, (*batch, unit) = {first.entry}; lower the gain of the recurrent kernel, or look for nan in xs, "
+            "params"
         )
 
 

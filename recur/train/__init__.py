@@ -1,6 +1,7 @@
 """Training: pure steps, loops over data on the device and on the host, checkpoints. Knows no task and no cell."""
 
 from recur.train._checkpoints import Checkpoints
+from recur.train._diagnosis import NonFinite
 from recur.train._epoch import make_epoch
 from recur.train._evaluate import evaluate
 from recur.train._evaluate import evaluate_batches
@@ -9,8 +10,8 @@ from recur.train._fit_batches import BatchIterator
 from recur.train._fit_batches import fit_batches
 from recur.train._loop import Fit
 from recur.train._loop import Hooks
-from recur.train._loop import NonFiniteError
 from recur.train._mesh import make_mesh
+from recur.train._nonfinite import ON_NONFINITE
 from recur.train._optimizers import OPTIMIZERS
 from recur.train._optimizers import SCHEDULES
 from recur.train._optimizers import make_optimizer
@@ -19,20 +20,27 @@ from recur.train._records import Probed
 from recur.train._records import Progress
 from recur.train._records import Record
 from recur.train._state import Best
+from recur.train._state import Good
+from recur.train._state import Health
 from recur.train._state import TrainState
 from recur.train._state import init_state
 from recur.train._step import Loss
 from recur.train._step import make_step
+from recur.train._watch import NonFiniteError
 
 __all__ = [
+    "ON_NONFINITE",
     "OPTIMIZERS",
     "SCHEDULES",
     "BatchIterator",
     "Best",
     "Checkpoints",
     "Fit",
+    "Good",
+    "Health",
     "Hooks",
     "Loss",
+    "NonFinite",
     "NonFiniteError",
     "Probed",
     "Progress",

@@ -20,7 +20,7 @@ from recur.train._layout import Stored, find_damage, from_json, to_json
 from recur.train._manifest import write_manifest
 from recur.train._records import Progress
 from recur.train._room import check_room
-from recur.train._state import TrainState
+from recur.train._state import Good, Health, TrainState
 
 DELETED = "deleted"
 
@@ -33,8 +33,8 @@ class Checkpoints:
     code. Layout 2, which is written:
 
     - ``state/``: one raw array for each leaf of the `TrainState`, in the format of Orbax, named by its path
-      (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``), so the last and
-      the best parameters.
+      (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``, ``health...``),
+      so the last and the best parameters.
     - ``progress/metadata``: JSON with ``layout``, the version of ``recur``, ``config``, ``score``, and the fields of
       `Progress`: history and position in the data.
     - ``manifest.json``: ``files``, size and SHA-256 of every file of these two, by its path; written before the rename.
@@ -168,9 +168,11 @@ class Checkpoints:
         """
         step = self._existing(step)
         progress = self.progress(step)
+        saved = self._manager.item_metadata(step).state
+        like = _as_saved(like, {name.partition(".")[0] for name in saved})
         leaves = _named_leaves(like)
         wanted = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
-        _check_same(f"{self.folder}/{step}", dict(self._manager.item_metadata(step).state.items()), wanted)
+        _check_same(f"{self.folder}/{step}", dict(saved.items()), wanted)
         stored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
         state = [_cooked(stored.state[name], leaf) for name, leaf in leaves.items()]
         return jax.tree.unflatten(jax.tree.structure(like), state), progress
@@ -247,6 +249,16 @@ class _Kept:
 def _lowest(scores: Mapping[int, float | None], steps: Iterable[int]) -> int | None:
     scored = [(scores[step], step) for step in steps if scores.get(step) is not None and not np.isnan(scores[step])]
     return min(scored)[1] if scored else None
+
+
+def _as_saved(like: TrainState, saved: set[str]) -> TrainState:
+    """Returns a state that has what `fit` adds to it where it is saved, and only there.
+
+    Older versions did not count bad steps, and what to do about them may change from run to run.
+    """
+    health = Health(*[like.step] * len(Health._fields)) if "health" in saved else None
+    good = Good(like.params, like.opt_state, like.ema, like.carry) if "good" in saved else None
+    return like._replace(health=health, good=good)
 
 
 def _named_leaves(tree: PyTree) -> dict[str, jax.Array]:

@@ -16,7 +16,8 @@ from recur.train import _loop
 from recur.train._epoch import epoch_rows, sample_count, steps_per_epoch, take_rows
 from recur.train._evaluate import evaluate
 from recur.train._mesh import batch_axis, check_mesh, place
-from recur.train._program import Log, Method, empty_log, log_step, record, seed_spec, slot_of, state_specs
+from recur.train._nonfinite import check_policy
+from recur.train._program import Log, Method, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._state import TrainState
 from recur.train._step import Loss
 
@@ -41,6 +42,7 @@ def fit(
     ema_decay: float | None = None,
     seeds_at_once: int | None = None,
     mesh: Mesh | None = None,
+    on_nonfinite: str = "stop",
     hooks: _loop.Hooks | None = None,
 ) -> _loop.Fit:
     """Trains until so many epochs or steps are done, those that the state has taken included.
@@ -74,14 +76,21 @@ def fit(
             other. By default 1 on a CPU, where XLA multiplies batches of small matrices slowly, and all of them
             elsewhere.
         mesh: Devices, from `make_mesh`; by default one. Its batch axis must divide `batch_size`.
+        on_nonfinite: What is done about a step whose loss, gradient, new parameters or carry are infinite or not a
+            number. No such step is taken: the state stays, or goes back to, one that is finite.
+            "stop": the seed stops there, for good, and the others go on.
+            "skip": the seed goes on with the next batch; a hundred bad steps in a row stop it.
+            "halve": parameters, optimiser and carry go back to where they were at the last record, before a step known
+            to be sound, and all updates are halved from there on; data and count of steps go on. A validation loss that
+            is not finite does so too. Twenty halvings stop the seed. Takes memory for one more state.
         hooks: Checkpoints, callbacks, a probe.
 
     Returns:
         `Fit`.
 
     Raises:
-        NonFiniteError: Loss or gradient is infinite or not a number; names the first step and seed. Checkpoints
-            saved before stay.
+        NonFiniteError: No seed is left that has not stopped for numbers that are infinite or not a number; names
+            step, seed, tensor, unit and the last checkpoint. Checkpoints saved before stay.
         ValueError: An argument that does not fit the others, or a checkpoint of another run.
         TypeError: A number that is not whole.
     """
@@ -107,6 +116,7 @@ def fit(
         maximize=maximize,
         every=per_epoch if eval_every is None else check_positive("eval_every", eval_every),
         seeds_at_once=seeds_at_once,
+        on_nonfinite=check_policy(on_nonfinite),
     )
     source = _OnDevice(method, data, validation, batch_size, data_axis, shuffle)
     return _loop.run(state, source, method, steps=total, patience=patience, hooks=hooks or _loop.Hooks())
@@ -164,6 +174,15 @@ class _OnDevice:
     def position(self) -> None:
         return None
 
+    def batch(self, state: TrainState, index: int, seed: int | None) -> PyTree:
+        data = self._data[0]
+        if self._static["data_axis"] == 0:
+            data = jax.tree.map(lambda leaf: leaf[seed], data)
+        size, count = self._static["batch_size"], sample_count(data)
+        epoch, number = divmod(index, steps_per_epoch(count, size))
+        key = state.key if seed is None else state.key[seed]
+        return take_rows(data, epoch_rows(key, epoch, count, size, shuffle=self._static["shuffle"])[number])
+
 
 STATIC = ("method", "batch_size", "data_axis", "shuffle")
 
@@ -188,7 +207,6 @@ def run_steps(
     These are numbers on the device, so that a run is one program, and gives the same bits, however it is cut in calls.
     """
     axis_name, every = batch_axis(method.mesh), method.every
-    step = method.step(axis_name)
 
     def one_seed(
         state: TrainState, log: Log, data: PyTree, validation: PyTree | None, start: Array, stop: Array, total: Array
@@ -203,8 +221,7 @@ def run_steps(
 
             def one_step(index: Array, carry: tuple[TrainState, Log]) -> tuple[TrainState, Log]:
                 batch = take_rows(data, _part(rows[index % per_epoch], axis_name))
-                state, metrics = step(carry[0], batch)
-                return state, log_step(method, carry[1], metrics, index)
+                return take_step(method, *carry, batch, index, axis_name)
 
             def finish(state: TrainState, log: Log) -> tuple[TrainState, Log]:
                 metrics = _validate(method, state, validation, batch_size, axis_name)
@@ -216,8 +233,8 @@ def run_steps(
 
         return jax.lax.while_loop(lambda carry: carry[0] < stop, until_a_boundary, (start, state, log))[1:]
 
-    of_state, of_log = state_specs(state), seed_spec(state)
-    of_data = of_log if data_axis == 0 else Spec()
+    of_state, of_log = state_specs(state), log_specs(state, log)
+    of_data = seed_spec(state) if data_axis == 0 else Spec()
     all_seeds = method.over_seeds(
         one_seed,
         state,
@@ -247,7 +264,7 @@ def _empty_log(
 
     if state.step.ndim:
         metrics = jax.vmap(metrics, in_axes=(0, data_axis, data_axis))
-    return empty_log(*jax.eval_shape(metrics, state, data, validation))
+    return empty_log(method, state, *jax.eval_shape(metrics, state, data, validation))
 
 
 def _validate(

@@ -17,7 +17,8 @@ from recur.train import _loop
 from recur.train._evaluate import Sums, add, batch_size, means, weighed
 from recur.train._fit import check_data_axis, make_method
 from recur.train._mesh import BATCH, SEED, batch_axis, place
-from recur.train._program import Log, Method, empty_log, log_step, record, seed_spec, slot_of, state_specs
+from recur.train._nonfinite import check_policy
+from recur.train._program import Log, Method, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._state import TrainState
 from recur.train._step import Loss
 
@@ -53,6 +54,7 @@ def fit_batches(
     ema_decay: float | None = None,
     seeds_at_once: int | None = None,
     mesh: Mesh | None = None,
+    on_nonfinite: str = "stop",
     hooks: _loop.Hooks | None = None,
 ) -> _loop.Fit:
     """Trains until `steps` steps are done, those that the state has taken included, one batch a step.
@@ -79,6 +81,7 @@ def fit_batches(
         ema_decay: As in `fit`.
         seeds_at_once: As in `fit`.
         mesh: As in `fit`.
+        on_nonfinite: As in `fit`.
         hooks: Checkpoints, callbacks, a probe.
 
     Returns:
@@ -114,6 +117,7 @@ def fit_batches(
         maximize=maximize,
         every=check_positive("eval_every", eval_every),
         seeds_at_once=seeds_at_once,
+        on_nonfinite=check_policy(on_nonfinite),
     )
     source = _FromHost(method, iterator, validation, data_axis)
     return _loop.run(state, source, method, steps=check_positive("steps", steps), patience=patience, hooks=hooks)
@@ -126,6 +130,8 @@ class _FromHost:
         self._static = {"method": method, "data_axis": data_axis}
         self._iterator, self._validation = iterator, validation
         self._first, self._sums = None, None
+        # For a batch that must be looked at again: the one read first, and where the iterator stood before which step.
+        self._held, self._mark = None, None
 
     def start(self, state: TrainState, position: Any) -> Log:
         if position is not None:
@@ -141,6 +147,9 @@ class _FromHost:
 
     def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
         method = self._static["method"]
+        self._held = None if self._first is None else (start, self._first)
+        if isinstance(self._iterator, BatchIterator):
+            self._mark = start + (self._first is not None), self.position()
         for index in range(start, stop):
             batch, self._first = self._next(index) if self._first is None else self._first, None
             state, log = run_batch(state, log, self._placed(batch), np.int32(index), **self._static)
@@ -152,6 +161,21 @@ class _FromHost:
 
     def position(self) -> Any:
         return self._iterator.get_state()
+
+    def batch(self, state: TrainState, index: int, seed: int | None) -> PyTree | None:
+        if self._held is not None and self._held[0] == index:
+            batch = self._held[1]
+        elif self._mark is None:
+            return None
+        else:
+            now, (first, position) = self.position(), self._mark
+            self._iterator.set_state(position)
+            for number in range(first, index + 1):
+                batch = self._next(number)
+            self._iterator.set_state(now)
+        if self._static["data_axis"] is None:
+            return batch
+        return jax.tree.map(lambda leaf: leaf[seed] if np.ndim(leaf) else leaf, batch)
 
     def _next(self, index: int) -> PyTree:
         try:
@@ -184,13 +208,11 @@ def run_batch(
 ) -> tuple[TrainState, Log]:
     """Takes the step `index`, counted from 0, of all seeds."""
     of_batch, axis_name = _split_batch(batch, method.mesh, data_axis)
-    step = method.step(axis_name)
 
     def one_seed(state: TrainState, log: Log, batch: PyTree, index: Array) -> tuple[TrainState, Log]:
-        state, metrics = step(state, batch)
-        return state, log_step(method, log, metrics, index)
+        return take_step(method, state, log, batch, index, axis_name)
 
-    out_specs = (state_specs(state), seed_spec(state))
+    out_specs = (state_specs(state), log_specs(state, log))
     in_axes, in_specs = (0, 0, data_axis, None), (*out_specs, of_batch, Spec())
     all_seeds = method.over_seeds(one_seed, state, in_axes=in_axes, in_specs=in_specs, out_specs=out_specs)
     return all_seeds(state, log, batch, index)
@@ -224,7 +246,7 @@ def run_record(
     def one_seed(state: TrainState, log: Log, sums: Sums | None, slot: Array) -> tuple[TrainState, Log]:
         return record(method, state, log, None if sums is None else means(sums), slot)
 
-    out_specs = (state_specs(state), seed_spec(state))
+    out_specs = (state_specs(state), log_specs(state, log))
     in_specs = (*out_specs, seed_spec(state), Spec())
     all_seeds = method.over_seeds(one_seed, state, in_axes=(0, 0, 0, None), in_specs=in_specs, out_specs=out_specs)
     return all_seeds(state, log, sums, slot)
@@ -245,7 +267,7 @@ def _empty(
     if state.step.ndim:
         shapes = jax.vmap(shapes, in_axes=(0, data_axis, data_axis))
     metrics, sums = jax.eval_shape(shapes, state, batch, sample)
-    log = empty_log(metrics, None if sums is None else sums[0])
+    log = empty_log(method, state, metrics, None if sums is None else sums[0])
     return log, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
 
 

@@ -12,17 +12,16 @@ import numpy as np
 from recur._checks import check_positive
 from recur._types import PyTree
 from recur.train._checkpoints import Checkpoints
+from recur.train._diagnosis import NonFinite
 from recur.train._mesh import place
-from recur.train._program import RECORDS_PER_CALL, Log, Method, run_probe, seed_spec, state_specs
+from recur.train._nonfinite import watched
+from recur.train._program import RECORDS_PER_CALL, Log, Method, log_specs, run_probe, state_specs
 from recur.train._records import Probed, Progress, Record
 from recur.train._state import TrainState
+from recur.train._watch import Watch
 
 CALL_S = 0.5
 """About so long the device works between two visits of the host."""
-
-
-class NonFiniteError(FloatingPointError):
-    """The loss or the gradient became infinite or not a number."""
 
 
 class Fit(NamedTuple):
@@ -53,6 +52,9 @@ class Hooks:
             over seeds; lag curves and gate statistics, say. Give the same object again to reuse the compiled program.
         probe_every: Steps between two looks: at the steps that are multiples of it, 0 before the first among them.
         on_probe: Called with every `Probed`.
+        on_nonfinite: Called with every `NonFinite`, a seed whose numbers went wrong while it or others go on.
+        explain: Says more of the first bad step of a seed, ``explain(params, batch) -> str`` with the parameters before
+            it, "" for nothing: which state of the network is the first that is not finite, say.
         stop: Asked after every call; when true, training ends there.
 
     Raises:
@@ -66,6 +68,8 @@ class Hooks:
     probe: Callable[[PyTree], PyTree] | None = None
     probe_every: int | None = None
     on_probe: Sequence[Callable[[Probed], None]] = ()
+    on_nonfinite: Sequence[Callable[[NonFinite], None]] = ()
+    explain: Callable[[PyTree, PyTree], str] | None = None
     stop: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
@@ -93,6 +97,9 @@ class Source(Protocol):
     def position(self) -> Any:
         """Returns where the data stand, as JSON."""
 
+    def batch(self, state: TrainState, index: int, seed: int | None) -> PyTree | None:
+        """Returns what a seed took in the step `index`, counted from 0, of the last call; None if that is gone."""
+
 
 def run(state: TrainState, source: Source, method: Method, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
     """Trains until `steps` steps are done, or nothing improved for `patience` evaluations.
@@ -102,8 +109,10 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
     if patience is not None:
         check_positive("patience", patience)
     progress = Progress(0.0, [], {})
+    state = watched(state, method.on_nonfinite, method.every)
     if hooks.checkpoints is not None and hooks.checkpoints.latest() is not None:
         state, progress = hooks.checkpoints.restore(state)
+        state = watched(state, method.on_nonfinite, method.every)
     history, probed = list(progress.history), []
     step = _steps_taken(state)
 
@@ -116,7 +125,8 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
     log = log._replace(means=_restored(progress.means, log.means))
     # A copy, because the compiled call takes the memory of the state it is given.
     state = place(jax.tree.map(jnp.copy, state), method.mesh, state_specs(state))
-    log = place(log, method.mesh, seed_spec(state))
+    log = place(log, method.mesh, log_specs(state, log))
+    watch = Watch(state, source, method, hooks)
     began = saved = time.perf_counter()
     began -= progress.wall_s
 
@@ -134,19 +144,20 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
             start, step = step, _call_end(step, size, steps, method.every, patience, hooks.probe_every)
             called = time.perf_counter()
             state, log = source.advance(state, log, start, step, steps)
-            records, means, first_bad = jax.device_get((log.records, log.means, log.first_bad))
+            records, means, health = jax.device_get((log.records, log.means, state.health))
             now = time.perf_counter()
+            watch.see_steps(state, log, health)
             size = _paced(size, now - called)
             ends = _record_ends(start, step, steps, method.every)
             for slot, end in enumerate(ends):
                 metrics = {name: np.asarray(value[..., slot], np.float64) for name, value in records.items()}
-                _check_finite(first_bad, end, metrics)
+                watch.see_record(end, metrics)
                 history.append(Record(end, now - began, metrics))
                 for call in hooks.on_record:
                     call(history[-1])
-            _check_finite(first_bad, step, {})
+            watch.see_end(step)
             for call in hooks.on_call:
-                call(step, float(np.median(means["loss"])))
+                call(step, float(np.median(means["loss"][health.stopped == 0])))
             if hooks.probe is not None and step % hooks.probe_every == 0:
                 look()
             stopping = hooks.stop()
@@ -179,7 +190,8 @@ def _is_stuck(history: Sequence[Record], method: Method, patience: int) -> bool:
     if len(history) <= patience:
         return False
     values = np.stack([np.atleast_1d(record.metrics[method.monitor]) for record in history])
-    best = (values.argmax if method.maximize else values.argmin)(axis=0)
+    values = np.where(np.isnan(values), np.inf, -values if method.maximize else values)
+    best = values.argmin(axis=0)
     return bool((len(history) - 1 - best >= patience).all())
 
 
@@ -211,23 +223,3 @@ def _paced(size: int, took_s: float) -> int:
 def _record_ends(start: int, stop: int, steps: int, every: int) -> list[int]:
     ends = list(range((start // every + 1) * every, stop + 1, every))
     return [*ends, stop] if stop == steps and stop % every else ends
-
-
-def _check_finite(first_bad: np.ndarray, step: int, metrics: dict[str, np.ndarray]) -> None:
-    """Raises if a step up to `step` was bad, or the validation loss after it is."""
-    seeds = np.atleast_1d(first_bad)
-    bad = (seeds > 0) & (seeds <= step)
-    if bad.any():
-        seed = int(np.where(bad, seeds, np.inf).argmin())
-        which = f" of seed index {seed}" if first_bad.ndim else ""
-        raise NonFiniteError(
-            f"loss or gradient{which} is infinite or not a number at step {seeds[seed]}; lower the learning rate or "
-            "clip_norm, or look at that batch; checkpoints saved before are kept"
-        )
-    losses = np.atleast_1d(metrics.get("val_loss", 0.0))
-    if not np.isfinite(losses).all():
-        seed = int(np.isfinite(losses).argmin())
-        raise NonFiniteError(
-            f"validation loss of seed index {seed} is {losses[seed]} after step {step}; look at the validation data, "
-            "or lower the learning rate; checkpoints saved before are kept"
-        )

@@ -13,7 +13,8 @@ from jax.sharding import PartitionSpec as Spec
 
 from recur._types import Array, Int, PyTree
 from recur.train._mesh import BATCH, SEED, over_seeds
-from recur.train._state import Best, TrainState
+from recur.train._nonfinite import accept, health_metrics, judge
+from recur.train._state import Best, Good, Health, TrainState
 from recur.train._step import Loss, Metrics, make_step
 
 # Of the optimiser, not of the loss: these need no word on whose they are.
@@ -37,6 +38,7 @@ class Method:
         every: Steps between evaluations.
         seeds_at_once: As in `fit`.
         mesh: Devices; None for the default one.
+        on_nonfinite: What is done about a step whose numbers are infinite or not a number.
     """
 
     loss: Loss
@@ -48,6 +50,7 @@ class Method:
     every: int
     seeds_at_once: int
     mesh: Mesh | None
+    on_nonfinite: str
 
     def step(self, axis_name: str | None) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
         """Returns the step."""
@@ -61,65 +64,95 @@ class Method:
         return over_seeds(function, mesh=self.mesh, at_once=at_once, **options)
 
     def is_better(self, value: jax.Array, best: jax.Array) -> jax.Array:
-        """Returns whether a value of the monitored metric beats the best one so far, nan for none."""
-        return jnp.isnan(best) | (value > best if self.maximize else value < best)
+        """Returns whether a value of the monitored metric is finite and beats the best one so far, nan for none."""
+        return jnp.isfinite(value) & (jnp.isnan(best) | (value > best if self.maximize else value < best))
+
+
+class Suspect(NamedTuple):
+    """Parameters and carry before the first bad step of the run, to look for what is wrong with them."""
+
+    params: PyTree
+    carry: PyTree
 
 
 class Log(NamedTuple):
     """What is measured on the device between two visits of the host, with leading axes S for S seeds.
 
     Attributes:
-        means: Means of the metrics over the steps since the last record.
+        means: Means of the metrics over the steps since the last record that were not refused; nan for none.
         records: Metrics of the records of this call, ``[RECORDS_PER_CALL]`` each; what is behind them is older.
-        first_bad: Number, from 1, of the first step of the run whose loss or gradient was infinite or not a number; 0
-            for none.
+        suspect: Where the first bad step began; None where bad steps stop a seed, whose state then is just that.
     """
 
     means: Metrics
     records: Metrics
-    first_bad: Int[Array, ""]
+    suspect: Suspect | None = None
 
 
-def log_step(method: Method, log: Log, metrics: Metrics, index: Int[Array, ""]) -> Log:
-    """Returns the log after the step `index`, counted from 0."""
-    # A running mean: a sum over many steps would lose digits.
-    steps = (index % method.every + 1).astype(jnp.float32)
+def take_step(
+    method: Method,
+    state: TrainState,
+    log: Log,
+    batch: PyTree,
+    index: Int[Array, ""],
+    axis_name: str | None,
+) -> tuple[TrainState, Log]:
+    """Takes the step `index`, counted from 0, or refuses it if its numbers are not finite; and writes it in the log."""
+    after, metrics = method.step(axis_name)(state, batch)
+    first = index % method.every == 0
+    numbers = (metrics["loss"], metrics["grad_norm"])
+    kept, taken = accept(method.on_nonfinite, state, after, numbers, first, axis_name)
+    steps = kept.health.taken
 
     def mean(old: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(steps == 1, new, old + (new - old) / steps.astype(new.dtype))
+        # A running mean: a sum over many steps would lose digits.
+        new = jnp.where(steps == 1, new, old + (new - old) / jnp.maximum(steps, 1).astype(new.dtype))
+        return jnp.where(taken, new, jnp.where(first, jnp.full_like(old, jnp.nan), old))
 
-    bad = ~(jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"]))
-    first_bad = jnp.where(bad & (log.first_bad == 0), index.astype(log.first_bad.dtype) + 1, log.first_bad)
-    return log._replace(means=jax.tree.map(mean, log.means, metrics), first_bad=first_bad)
+    suspect = log.suspect
+    if suspect is not None:
+        is_found = kept.health.first_bad != state.health.first_bad
+        now = Suspect(state.params, state.carry)
+        suspect = jax.tree.map(lambda new, old: jnp.where(is_found, new, old), now, suspect)
+    return kept, log._replace(means=jax.tree.map(mean, log.means, metrics), suspect=suspect)
 
 
 def record(
     method: Method, state: TrainState, log: Log, validation: Metrics | None, slot: Int[Array, ""]
 ) -> tuple[TrainState, Log]:
     """Writes a record of the steps since the last one in its slot, and keeps the parameters if they are the best."""
-    metrics = record_metrics(log.means, validation)
+    evaluated = state.evaluated
+    if validation is not None:
+        is_over = state.health.stopped > 0
+        state = judge(method.on_nonfinite, state, validation["loss"])
+        # Of a seed that stopped before, what would be measured is no result of training.
+        validation = jax.tree.map(lambda value: jnp.where(is_over, jnp.full_like(value, jnp.nan), value), validation)
+    metrics = record_metrics(log.means, validation, state.health)
     if method.monitor not in metrics:
         raise ValueError(f"monitor: expected one of {sorted(metrics)}, got {method.monitor!r}")
     value = metrics[method.monitor].astype(state.best.value.dtype)
     better = functools.partial(jnp.where, method.is_better(value, state.best.value))
-    best = jax.tree.map(better, Best(state.evaluated, value, state.step), state.best)
+    best = jax.tree.map(better, Best(evaluated, value, state.step), state.best)
     records = jax.tree.map(lambda array, value: array.at[slot].set(value), log.records, metrics)
     return state._replace(best=best), log._replace(records=records)
 
 
-def record_metrics(means: Metrics, validation: Metrics | None) -> Metrics:
+def record_metrics(means: Metrics, validation: Metrics | None, health: Health) -> Metrics:
     """Returns the metrics of a `Record`."""
     metrics = {name if name in WHOLE else f"train_{name}": value for name, value in means.items()}
-    return metrics | {f"val_{name}": value for name, value in (validation or {}).items()}
+    metrics |= {f"val_{name}": value for name, value in (validation or {}).items()}
+    return metrics | health_metrics(health)
 
 
-def empty_log(step: Metrics, validation: Metrics | None) -> Log:
+def empty_log(method: Method, state: TrainState, step: Metrics, validation: Metrics | None) -> Log:
     """Returns the `Log` to begin with: zeros, for metrics of these shapes, ``[]`` or ``[S]``."""
     rooms = jax.tree.map(
-        lambda value: jnp.zeros((*value.shape, RECORDS_PER_CALL), value.dtype), record_metrics(step, validation)
+        lambda value: jnp.zeros((*value.shape, RECORDS_PER_CALL), value.dtype),
+        jax.eval_shape(record_metrics, step, validation, state.health),
     )
     means = jax.tree.map(lambda value: jnp.zeros(value.shape, value.dtype), step)
-    return Log(means, rooms, jnp.zeros(step["loss"].shape, jnp.int32))
+    suspect = None if method.on_nonfinite == "stop" else Suspect(state.params, state.carry)
+    return Log(means, rooms, jax.tree.map(jnp.zeros_like, suspect))
 
 
 def slot_of(end: Int[Array, ""], start: Int[Array, ""], every: int) -> Int[Array, ""]:
@@ -135,7 +168,15 @@ def seed_spec(state: TrainState) -> Spec:
 def state_specs(state: TrainState) -> TrainState:
     """Returns how a state is split: by seeds, and its carry as batches are."""
     by_seed = seed_spec(state)
-    return TrainState(*[by_seed] * 6, carry=Spec(*by_seed, BATCH))
+    of_carry = Spec(*by_seed, BATCH)
+    good = by_seed if state.good is None else Good(by_seed, by_seed, by_seed, of_carry)
+    return TrainState(*[by_seed] * 6, carry=of_carry, health=by_seed, good=good)
+
+
+def log_specs(state: TrainState, log: Log) -> Log:
+    """Returns how a log is split: by seeds, and a carry as batches are."""
+    by_seed = seed_spec(state)
+    return Log(by_seed, by_seed, by_seed if log.suspect is None else Suspect(by_seed, Spec(*by_seed, BATCH)))
 
 
 @functools.partial(jax.jit, static_argnames=("probe", "method"))

@@ -12,7 +12,10 @@ class Record(NamedTuple):
 
     Metrics are arrays ``[]``, or ``[S]`` for S seeds: ``train_loss`` and ``train_NAME`` (means over the steps since the
     evaluation before, each taken before its update), ``grad_norm`` (mean, before clipping), ``clipped`` (share of the
-    steps whose gradient was scaled down), and after the last of these steps ``val_loss`` and ``val_NAME``.
+    steps whose gradient was scaled down), and after the last of these steps ``val_loss`` and ``val_NAME``. Means are
+    over the steps that were not refused for numbers that are infinite or not a number, and nan if there were none.
+    Of the whole run up to here: ``skipped`` (steps refused), ``halvings`` (of the step size), ``rate_factor`` (what it
+    is multiplied by since) and ``stopped`` (the step at which the seed stopped for good, 0 if it did not).
     """
 
     step: int

@@ -2,10 +2,14 @@
 
 import errno
 import os
-import resource
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+try:
+    import resource
+except ModuleNotFoundError:  # Of Unix only; elsewhere a process has no such limit.
+    resource = None
 
 SPARE = 2**16
 """Bytes for what is written beside the arrays."""
@@ -19,9 +23,9 @@ def check_room(folder: Path, sizes: Sequence[int]) -> None:
     Raises:
         OSError: ENOSPC where they do not fit the disk, EFBIG where the process may not write a file so large.
     """
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     rooms = [(errno.ENOSPC, sum(sizes) + SPARE, shutil.disk_usage(folder).free)]
-    rooms += [(errno.EFBIG, max(sizes), limit)] if limit != resource.RLIM_INFINITY else []
+    if resource is not None and (limit := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
+        rooms.append((errno.EFBIG, max(sizes), limit))
     for code, needed, found in rooms:
         if found < needed:
             raise OSError(

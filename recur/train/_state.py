@@ -18,6 +18,37 @@ class Best(NamedTuple):
     step: Int[Array, ""]
 
 
+class Health(NamedTuple):
+    """What became of the steps so far, whole numbers; steps are counted from 1 and 0 stands for none.
+
+    Attributes:
+        first_bad: The first step whose numbers were infinite or not a number.
+        last_bad: The last one.
+        stopped: The step at which the seed stopped for good: from there on nothing of it changes.
+        skipped: How many steps were refused.
+        in_a_row: How many of them came one after the other up to now.
+        halvings: How often the step size was halved.
+        taken: How many steps since the last record were not refused.
+    """
+
+    first_bad: Int[Array, ""]
+    last_bad: Int[Array, ""]
+    stopped: Int[Array, ""]
+    skipped: Int[Array, ""]
+    in_a_row: Int[Array, ""]
+    halvings: Int[Array, ""]
+    taken: Int[Array, ""]
+
+
+class Good(NamedTuple):
+    """The state to go back to, before a step that was sound."""
+
+    params: PyTree
+    opt_state: optax.OptState
+    ema: PyTree
+    carry: PyTree
+
+
 class TrainState(NamedTuple):
     """All of a run that later steps depend on: a checkpoint of it is a checkpoint of the run.
 
@@ -25,7 +56,8 @@ class TrainState(NamedTuple):
     stopped and restored draws what a run never stopped draws.
 
     `ema` is the moving average of the parameters and `carry` what the loss hands from one step to the next, arrays
-    ``[B, ...]``; None where there is none.
+    ``[B, ...]``; None where there is none. `health` and `good` are the business of `fit` and `fit_batches`, which add
+    them: what became of bad steps, and with ``on_nonfinite="halve"`` the state to go back to.
     """
 
     params: PyTree
@@ -35,6 +67,8 @@ class TrainState(NamedTuple):
     best: Best
     ema: PyTree = None
     carry: PyTree = None
+    health: Health | None = None
+    good: Good | None = None
 
     @property
     def evaluated(self) -> PyTree:

@@ -10,6 +10,7 @@ import optax
 
 from recur._checks import check_tree
 from recur._types import Array, Float, PyTree
+from recur.train._nonfinite import rate_factor
 from recur.train._state import TrainState, loss_key
 
 Loss = Callable[..., Any]
@@ -92,6 +93,9 @@ def make_step(
             scale = jnp.where(clipped, clip_norm / norm, 1)
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        if state.good is not None:
+            factor = rate_factor(state.health)
+            updates = jax.tree.map(lambda update: update * factor.astype(update.dtype), updates)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "loss": value, "grad_norm": norm, "clipped": clipped.astype(value.dtype)}
         ema = None if ema_decay is None else _average(state, params, ema_decay)

@@ -57,6 +57,9 @@ def test_it_leaves_records_a_summary_and_a_page(finished):
     assert summary["failed"] == []
     assert summary["wall_s"] == run["wall_s"] > 0
     page = (out / "index.html").read_text()
+    # Gradients are of the device in use, which is said.
+    assert f"{jax.device_count()} x {jax.default_backend()}: {jax.devices()[0].device_kind}" in run["device"]
+    assert f"checks pass on {run['device']}, " in page
     assert f"{len(rows)} of {len(rows)} checks pass" in page
     assert page.count("<tr>") == len(rows) + 6  # and the headers of six tables
 

@@ -1,5 +1,6 @@
 """Checkpoints: what is stored, how many, and what does not fit."""
 
+import functools
 import json
 import shutil
 
@@ -10,7 +11,7 @@ import optax
 import pytest
 
 from recur import train
-from recur.train import _manifest
+from recur.train import _manifest, _nonfinite
 from tests.golden import make_checkpoint
 
 ADAM = optax.adam(1e-3)
@@ -151,6 +152,27 @@ def test_stored_checkpoints_are_read(tmp_path, layout):
         assert found.dtype == leaf.dtype
         np.testing.assert_array_equal(raw(found), raw(leaf))
     assert progress.to_json() == make_checkpoint.PROGRESS.to_json()
+
+
+@pytest.mark.parametrize("layout", [1, 2])
+@pytest.mark.parametrize("policy", train.ON_NONFINITE)
+def test_stored_checkpoints_of_before_steps_were_refused_are_gone_on_from(tmp_path, layout, policy):
+    """They count no bad steps: the counters begin, and what is saved next has them."""
+    shutil.unpack_archive(make_checkpoint.path_of(layout), tmp_path)
+    wanted = make_checkpoint.state()
+    watched = functools.partial(_nonfinite.watched, policy=policy, every=5)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        state, _ = checkpoints.restore(watched(jax.tree.map(jnp.zeros_like, wanted)))
+        assert jax.tree.structure(state) == jax.tree.structure(wanted)
+        state = watched(state)
+        assert (state.health.skipped.tolist(), state.health.taken.tolist()) == ([0, 0], [2, 2])
+        checkpoints.save(8, state._replace(step=state.step + 1), make_checkpoint.PROGRESS)
+        checkpoints.wait()
+        # Whoever asks by a state without them gets them, too.
+        again, _ = checkpoints.restore(jax.tree.map(jnp.zeros_like, wanted))
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    assert again.health.taken.tolist() == [2, 2]
+    assert (again.good is not None) == (policy == "halve")
 
 
 def raw(leaf):

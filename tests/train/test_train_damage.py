@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from recur import train
+from recur.train import _room
 
 ADAM = optax.adam(1e-3)
 NOTHING = train.Progress(0.0, [], {})
@@ -118,6 +119,14 @@ def test_without_room_nothing_is_begun(tmp_path, file_limit):
             checkpoints.save(2, wide_state(2), NOTHING)
         assert names(tmp_path) == ["1"]
         assert checkpoints.restore(wide_state(0))[0].step == 1
+
+
+def test_where_a_process_has_no_limit_only_the_disk_counts(tmp_path, file_limit, monkeypatch):
+    file_limit(4 * 40 * 40 - 1)
+    monkeypatch.setattr(_room, "resource", None)
+    _room.check_room(tmp_path, [4 * 40 * 40])
+    with pytest.raises(OSError, match="No space left on device: a checkpoint takes"):
+        _room.check_room(tmp_path, [2**62])
 
 
 # What fails in the background is told there, too.
