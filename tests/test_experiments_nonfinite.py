@@ -104,12 +104,12 @@ def test_a_run_without_a_sound_seed_ends_and_names_the_unit(tmp_path):
     assert not (tmp_path / "summary.json").exists()
 
 
-def test_bits_repeat_and_numbers_that_go_wrong_end_a_script_with_code_1(tmp_path):
+@pytest.mark.slow
+def test_bits_repeat(tmp_path):
     """The same run in a process of its own and here: parameters, optimiser and history, bit by bit."""
     options = {"hidden_size": 3, "epochs": 30, "seeds": 2, "deterministic": True, "tensorboard": False}
     arguments = [f"--{name}={value}" for name, value in options.items()]
     script = start(*arguments, f"--workdir={tmp_path / 'script'}", "--host_devices=1")
-    wrong = start("--learning_rate=1e38", "--clip_norm=0", "--epochs=3", "--seeds=1", f"--workdir={tmp_path / 'wrong'}")
     ramp.train(ramp.Config(**options, workdir=str(tmp_path / "call")))
     output, errors = script.communicate(timeout=300)
     assert script.returncode == 0, errors
@@ -129,6 +129,10 @@ def test_bits_repeat_and_numbers_that_go_wrong_end_a_script_with_code_1(tmp_path
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
     assert found[0][0].shape[0] == 2
+
+
+def test_numbers_that_go_wrong_end_a_script_with_code_1(tmp_path):
+    wrong = start("--learning_rate=1e38", "--clip_norm=0", "--epochs=3", "--seeds=1", f"--workdir={tmp_path}")
     output, errors = wrong.communicate(timeout=300)
     assert wrong.returncode == 1, errors
     assert len(errors.strip().splitlines()) == 1

@@ -117,7 +117,7 @@ def check_kills(experiment, options, kinds, tmp_path):
 
 
 def test_a_run_killed_at_any_moment_ends_as_one_never_killed(tmp_path):
-    check_kills(ramp, {"steps": 1600}, [kill_anywhere, kill_training, kill_saving], tmp_path)
+    check_kills(ramp, {"steps": 1000}, [kill_anywhere, kill_training, kill_saving], tmp_path)
 
 
 @pytest.mark.slow
