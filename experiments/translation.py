@@ -45,7 +45,7 @@ class Config(_words.SentenceConfig):
     )
     embedding_size: int = _config.option(256, "Features that a word is embedded in.", least=1)
     attention: str = _config.option("dot", "How a decoder looks at the source: dot, general, additive.")
-    dropout: float = _config.option(0.4, "Share of the features that training drops between layers.", least=0.0)
+    dropout: float = _config.option(0.3, "Share of the features that training drops between layers.", least=0.0)
     unknown: float = _config.option(0.0, "Share of the source words that training reads as unknown.", least=0.0)
     label_smoothing: float = _config.option(0.1, "Share of a training target that is spread over all words.", least=0.0)
     beam_size: int = _config.option(5, "Translations that beam search keeps side by side.", least=2, free=True)
