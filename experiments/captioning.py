@@ -72,8 +72,7 @@ def _pose(config: Config) -> _problem.Problem:
     def measure(params: PyTree) -> dict[str, float]:
         metrics = {"majority_exact": majority}
         for name, digits in samples.items():
-            captions = [CAPTIONS[label] for label in digits.labels]
-            metrics[f"{name}_exact"] = tasks.exact_match(spell(params, digits.images), captions)
+            metrics[f"{name}_exact"] = tasks.exact_match(spell(params, digits.images), [CAPTIONS[n] for n in digits.labels])
         return metrics | evaluate(params)
 
     def show(params: PyTree) -> dict[str, Any]:
