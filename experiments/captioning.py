@@ -72,7 +72,8 @@ def _pose(config: Config) -> _problem.Problem:
     def measure(params: PyTree) -> dict[str, float]:
         metrics = {"majority_exact": majority}
         for name, digits in samples.items():
-            metrics[f"{name}_exact"] = tasks.exact_match(spell(params, digits.images), [CAPTIONS[n] for n in digits.labels])
+            captions = [CAPTIONS[label] for label in digits.labels]
+            metrics[f"{name}_exact"] = tasks.exact_match(spell(params, digits.images), captions)
         return metrics | evaluate(params)
 
     def show(params: PyTree) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def _loss(model: _words.Pure, hidden: float, params: PyTree, batch: tuple, key: 
     if key is not None:
         images = jnp.where(jax.random.bernoulli(key, hidden, images.shape), 0, images / (1 - hidden))
     mask = ids[:, 1:] != tasks.Vocabulary.pad
-    logits = model.merge(params)(_flat(images), ids[:, :-1])
+    logits = model.merge(params)(images.reshape(len(images), -1), ids[:, :-1])
     nats = nn.cross_entropy(logits, ids[:, 1:], mask=mask)
     return nats, {"accuracy": nn.accuracy(logits, ids[:, 1:], mask=mask), "weight": mask.sum()}
 
@@ -128,14 +129,10 @@ def _loss(model: _words.Pure, hidden: float, params: PyTree, batch: tuple, key: 
 @functools.partial(jax.jit, static_argnames=("most", "model"))
 def _spell(params: PyTree, images: Float[Array, "B 8 8"], most: int, *, model: _words.Pure) -> Int[Array, "B T"]:
     """Returns the likeliest characters, one after the other, up to the end mark."""
-    captioner, pixels = model.merge(params), _flat(images)
+    captioner, pixels = model.merge(params), images.reshape(len(images), -1)
     begin = jnp.full(len(images), tasks.Vocabulary.begin)
     step, state = functools.partial(captioner.step, pixels), captioner.initial_state(pixels)
     return nn.greedy(step, state, begin, max_length=most, end=tasks.Vocabulary.end).tokens
-
-
-def _flat(images: Float[Array, "B 8 8"]) -> Float[Array, "B 64"]:
-    return jnp.reshape(images, (len(images), -1))
 
 
 def _recurrence(model: _words.Pure, ids: Int[Array, "B T"], params: PyTree) -> tuple:
