@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+import jax
 from absl import app, flags, logging
 
-from experiments import _machine
+from experiments import _cluster, _machine
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 1, 130
 
@@ -56,6 +57,8 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
             if len(argv) > 1:
                 raise ValueError(f"{argv[1]!r}: expected flags only, as --name=value")
             _machine.split_cpu(flags.FLAGS.host_devices)
+            if "coordinator" in flags.FLAGS:
+                _cluster.connect(flags.FLAGS)
             main(argv)
         except KeyboardInterrupt as error:
             _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted")
@@ -63,6 +66,11 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
             if flags.FLAGS.traceback:
                 raise
             _end(WENT_WRONG if isinstance(error, FloatingPointError) else BAD_INPUT, describe(error))
+
+        except jax.errors.JaxRuntimeError as error:
+            if not _cluster.is_shared() or flags.FLAGS.traceback:
+                raise
+            _end(WENT_WRONG, f"{_cluster.LOST} ({describe(error)})")
 
     app.run(guarded, flags_parser=_parse)
     sys.exit(0)
@@ -153,5 +161,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _end(code: int, line: str) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)
+    print(f"{_cluster.name()}{line}", file=sys.stderr, flush=True)
+    if _cluster.is_shared():
+        _cluster.leave(code)
     sys.exit(code)

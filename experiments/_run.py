@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from experiments import _flow, _folder, _history, _page, _probe
+from experiments import _cluster, _flow, _folder, _history, _page, _probe
 from experiments._config import CellConfig, RunConfig
 from experiments._main import StoppedError, stop_on_interrupt
 from experiments._problem import Problem
@@ -36,9 +36,16 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
         ValueError: A value or file that does not fit.
         OSError: A file or folder that cannot be read or written.
     """
+    with _cluster.own_folder(config.workdir) as workdir:
+        own = dataclasses.replace(config, workdir=workdir)
+        return _run_cells(name, own, pose, Path(config.workdir))
+
+
+def _run_cells(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem], shared: Path) -> dict[str, Any]:
+    """Runs in the folder of `config`; the checkpoints are those of all processes, in folder `shared`."""
     # Wrong values and files are found here, before anything is written.
     if len(config.cell_names) == 1:
-        return _Run(name, config, pose(config)).run()
+        return _Run(name, config, pose(config), shared / "checkpoints").run()
     configs = [
         dataclasses.replace(config, cell=cell, workdir=str(Path(config.workdir) / cell)) for cell in config.cell_names
     ]
@@ -47,7 +54,7 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
     metrics, curves, wall_s = {}, {}, 0.0
     for alone in configs:
         problem = problem if alone is configs[0] else pose(alone)
-        summary = _Run(name, alone, problem).run()
+        summary = _Run(name, alone, problem, shared / alone.cell / "checkpoints").run()
         metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
         curves[alone.cell] = _history.curve(report.read_jsonl(workdir / alone.cell / "history.jsonl"), problem.best_of)
         wall_s += summary["wall_s"]
@@ -66,8 +73,8 @@ def seed_keys(config: CellConfig) -> Key[Array, "S"]:
 class _Run:
     """The run of one cell."""
 
-    def __init__(self, name: str, config: RunConfig, problem: Problem):
-        self.name, self.config, self.problem = name, config, problem
+    def __init__(self, name: str, config: RunConfig, problem: Problem, checkpoints: Path):
+        self.name, self.config, self.problem, self.checkpoints = name, config, problem, checkpoints
         if (config.flow or config.probe_every) and problem.recurrence is None:
             raise ValueError(f"flow: {name} hands out no recurrent part to look at; leave out --flow and --probe_every")
         self.per_epoch = problem.epoch_steps(config.batch_size)
@@ -95,7 +102,8 @@ class _Run:
         )
         fitted = self._train(start)
         # From the devices that trained it to one.
-        best, last = jax.device_put((fitted.state.best, fitted.state.evaluated), jax.devices()[0])
+        gathered = train.gather((fitted.state.best, fitted.state.evaluated))
+        best, last = jax.device_put(gathered, jax.local_devices()[0])
         params = best.params if problem.measured == "best" else last
         record = fitted.history[-1]
         metrics = {name: values for name, values in record.metrics.items() if name.startswith(("train_", "val_"))}
@@ -128,7 +136,7 @@ class _Run:
         """Trains from where the run in the folder is, and leaves its history there."""
         config, problem = self.config, self.problem
         with (
-            train.Checkpoints(self.workdir / "checkpoints") as checkpoints,
+            train.Checkpoints(self.checkpoints) as checkpoints,
             stop_on_interrupt("stopping (again: at once, back to the last checkpoint)") as stop,
             self._hooks(start, checkpoints, stop) as hooks,
         ):
@@ -154,7 +162,7 @@ class _Run:
         report.write_jsonl(self.workdir / "history.jsonl", rows)
         report.write_csv(self.workdir / "history.csv", _history.tidy(rows, config))
         if not fitted.finished:
-            step = int(fitted.state.step[0])
+            step = int(train.gather(fitted.state.step)[0])
             text = f"stopped after step {step:,} of {self.steps:,}; the same command goes on from there"
             raise StoppedError(text, stop.number)
         return fitted

@@ -53,8 +53,7 @@ class Checkpoints:
         """Saves the state after `step` and returns before it is on the disk; a second call for it does nothing."""
         if self.latest() == step:
             return
-        # Copies, because training goes on and gives the state's own memory to the next steps.
-        arrays = {name: np.array(_raw(leaf), copy=True) for name, leaf in _named_leaves(state).items()}
+        arrays = {name: _copied(_raw(leaf)) for name, leaf in _named_leaves(state).items()}
         items = {"state": ocp.args.StandardSave(arrays), "progress": ocp.args.JsonSave(progress.to_json())}
         self._manager.save(step, args=ocp.args.Composite(**items))
 
@@ -71,7 +70,10 @@ class Checkpoints:
         """
         step = self._existing(step)
         leaves = _named_leaves(like)
-        wanted = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
+        # Whoever saved it, each process reads the whole.
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shapes = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
+        wanted = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in shapes.items()}
         _check_same(f"{self.folder}/{step}", dict(self._manager.item_metadata(step).state.items()), wanted)
         stored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
         state = [_cooked(stored.state[name], leaf) for name, leaf in leaves.items()]
@@ -122,6 +124,14 @@ def _is_key(leaf: jax.Array) -> bool:
 def _raw(leaf: jax.Array) -> jax.Array:
     """Returns the words of a PRNG key, any other array as it is."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _copied(leaf: jax.Array) -> np.ndarray | jax.Array:
+    """Returns a copy, because training goes on and gives the state's own memory to the next steps.
+
+    Of an array on the devices of several processes it stays there: each of them writes its part.
+    """
+    return np.array(leaf, copy=True) if leaf.is_fully_addressable else jnp.copy(leaf)
 
 
 def _cooked(stored: np.ndarray, like: jax.Array) -> jax.Array:

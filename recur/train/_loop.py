@@ -13,6 +13,7 @@ from recur._checks import check_positive
 from recur._types import PyTree
 from recur.train._checkpoints import Checkpoints
 from recur.train._mesh import place
+from recur.train._processes import agree, gather
 from recur.train._program import RECORDS_PER_CALL, Log, Method, run_probe, seed_spec, state_specs
 from recur.train._records import Probed, Progress, Record
 from recur.train._state import TrainState
@@ -116,12 +117,11 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
     # A copy, because the compiled call takes the memory of the state it is given.
     state = place(jax.tree.map(jnp.copy, state), method.mesh, state_specs(state))
     log = place(log, method.mesh, seed_spec(state))
-    began = saved = time.perf_counter()
-    began -= progress.wall_s
+    began, saved = time.perf_counter() - progress.wall_s, progress.wall_s
 
     def look() -> None:
         found = run_probe(state, probe=hooks.probe, method=method)
-        probed.append(Probed(step, jax.device_get(found)))
+        probed.append(Probed(step, gather(found)))
         for call in hooks.on_probe:
             call(probed[-1])
 
@@ -133,14 +133,15 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
             start, step = step, _call_end(step, size, steps, method.every, patience, hooks.probe_every)
             called = time.perf_counter()
             state, log = source.advance(state, log, start, step, steps)
-            records, means, first_bad = jax.device_get((log.records, log.means, log.first_bad))
+            records, means, first_bad = gather((log.records, log.means, log.first_bad))
             now = time.perf_counter()
-            size = _paced(size, now - called)
+            wall_s, took_s = agree(method.mesh, now - began, now - called)
+            size = _paced(size, took_s)
             ends = _record_ends(start, step, steps, method.every)
             for slot, end in enumerate(ends):
                 metrics = {name: np.asarray(value[..., slot], np.float64) for name, value in records.items()}
                 _check_finite(first_bad, end, metrics)
-                history.append(Record(end, now - began, metrics))
+                history.append(Record(end, wall_s, metrics))
                 for call in hooks.on_record:
                     call(history[-1])
             _check_finite(first_bad, step, {})
@@ -148,10 +149,10 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
                 call(step, float(np.median(means["loss"])))
             if hooks.probe is not None and step % hooks.probe_every == 0:
                 look()
-            stopping = hooks.stop()
-            if hooks.checkpoints is not None and (is_over() or stopping or now - saved >= hooks.checkpoint_every_s):
-                saved = now
-                progress = Progress(now - began, history, means, source.position())
+            stopping = any(agree(method.mesh, hooks.stop()))
+            if hooks.checkpoints is not None and (is_over() or stopping or wall_s - saved >= hooks.checkpoint_every_s):
+                saved = wall_s
+                progress = Progress(wall_s, history, means, source.position())
                 hooks.checkpoints.save(step, state, progress)
     finally:
         if hooks.checkpoints is not None:
