@@ -1,12 +1,14 @@
 """Several processes that train one run together, through `jax.distributed`."""
 
 import contextlib
+import ctypes
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 from absl import flags
@@ -15,6 +17,8 @@ from absl import flags
 # wait this long at most, and once more where the lost process is the first, which counts the others.
 HEARTBEAT_S = 20
 CONNECT_S = 300
+# What the C library calls must not be collected.
+_kept: list[Any] = []
 LOST = "another process has ended or cannot be reached; its own words say why; the same command goes on from the last "
 LOST += "checkpoint"
 
@@ -68,9 +72,24 @@ def _initialize(wanted: str, **known: str | int) -> None:
         raise ValueError(f"{wanted} ({error})") from None
     except jax.errors.JaxRuntimeError as error:
         raise OSError(f"{wanted}; {str(error).splitlines()[0]}") from None
+    _tell_of_abort()
     if jax.process_index() > 0:
         # Libraries print too, past Python's own stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_of_abort() -> None:
+    """Ends with a line where JAX's own threads abort the process, as they do when another one is gone."""
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int)
+    def end(number: int) -> None:
+        del number
+        print(f"{name()}{LOST} (JAX says above what it noticed)", file=sys.stderr)
+        leave(1)
+
+    # By the C library, as a handler of Python's would wait for the main thread, which the abort does not wait for.
+    ctypes.CDLL(None).signal(signal.SIGABRT, end)
+    _kept.append(end)
 
 
 def is_shared() -> bool:

@@ -6,6 +6,7 @@ from recur.engines._base import Engine
 from recur.engines._base import Info
 from recur.engines._base import Problem
 from recur.engines._base import Run
+from recur.engines._blocks import Blocks
 from recur.engines._cudnn import Cudnn
 from recur.engines._newton import Newton
 from recur.engines._scan import Scan
@@ -16,6 +17,7 @@ __all__ = [
     "ENGINES",
     "Associative",
     "Auto",
+    "Blocks",
     "Cudnn",
     "Engine",
     "Info",
