@@ -105,7 +105,7 @@ def _solve(decay: jax.Array, drive: jax.Array, reverse: bool, mesh: Mesh) -> jax
             begin = products[index] * begin + ends[index]
             begins.append(begin)
         own = jnp.stack(begins[::-1] if reverse else begins)[jax.lax.axis_index(TIME)]
-        return y + product * own
+        return y + product * own[None]
 
     spec = Spec(TIME)
     return jax.shard_map(block, mesh=mesh, in_specs=(spec, spec), out_specs=spec, check_vma=False)(decay, drive)

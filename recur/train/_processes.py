@@ -16,7 +16,9 @@ def spans_processes(mesh: Mesh | None) -> bool:
     return mesh is not None and mesh.is_multi_process
 
 
-def put(leaf: jax.Array | np.ndarray, sharding: NamedSharding, axis: int = 0, part: tuple[int, int] = (0, 1)) -> jax.Array:
+def put(
+    leaf: jax.Array | np.ndarray, sharding: NamedSharding, axis: int = 0, part: tuple[int, int] = (0, 1)
+) -> jax.Array:
     """Returns an array of all processes, of which this one holds what its devices are to have.
 
     Args:

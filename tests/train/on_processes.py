@@ -1,6 +1,6 @@
 """Trains as one of several processes and writes what came out, for test_train_processes.py. Run as a script.
 
-    on_processes.py FOLDER PROCESSES ID PORT DEVICES STEPS [batches]
+on_processes.py FOLDER PROCESSES ID PORT DEVICES STEPS [batches]
 """
 
 import pathlib

@@ -111,5 +111,7 @@ class Device:
 
 def test_a_mesh_that_leaves_a_process_idle_is_refused():
     devices = [Device(process) for process in range(4) for _ in range(2)]
-    with pytest.raises(ValueError, match="give each of 4 processes as many devices, got 3 seeds and a batch of 2, for 2"):
+    with pytest.raises(
+        ValueError, match="give each of 4 processes as many devices, got 3 seeds and a batch of 2, for 2"
+    ):
         train.make_mesh(3, 2, devices)
