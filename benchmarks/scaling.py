@@ -1,4 +1,4 @@
-"""How memory and time grow with steps T, batch B, units H, seeds S and devices D: a model, held against measured points.
+"""How do memory and time grow with steps T, batch B, units H, seeds S, devices D? A model, against measured points.
 
     python -m benchmarks.scaling
     python -m benchmarks.scaling --parts=memory --out=runs/scaling_memory
@@ -154,7 +154,7 @@ def _held(kind: str, config: Config, models: dict[str, _scaling_model.Model]) ->
     to_fit, to_check = (MEMORY_FIT, MEMORY_CHECK) if kind == "memory" else (TIME_FIT, TIME_CHECK)
     if config.small:
         to_check = to_check[:1]
-    usable = [case for case in (*to_fit, *to_check) if case.D <= jax.device_count()]
+    usable = [case for case in (*to_fit, *to_check) if jax.device_count() >= case.D]
     programs = {case: _scaling_programs.step(case) for case in usable}
     if kind == "memory":
         values = {case: float(_scaling_programs.planned_bytes(program)) for case, program in programs.items()}

@@ -30,7 +30,8 @@ def affine_scan(
 ) -> State:
     """Returns the state after every step, as `plain_scan` does, of a cell that is affine in the state; for T >= 1.
 
-    The recurrence is `linear_recurrence`, or ``solve(decay, drive, reverse)`` in its place. What does not depend on the state (the decays, the readout of a core) is computed for all steps at once.
+    The recurrence is `linear_recurrence`, or ``solve(decay, drive, reverse)`` in its place. What does not depend on the
+    state (the decays, the readout of a core) is computed for all steps at once.
     """
     parts = cell.affine(prepared, projected)
 
