@@ -17,10 +17,12 @@ from absl import flags
 # wait this long at most, and once more where the lost process is the first, which counts the others.
 HEARTBEAT_S = 20
 CONNECT_S = 300
+LOST = (
+    "another process has ended or cannot be reached; its own words say why; "
+    "the same command goes on from the last checkpoint"
+)
 # What the C library calls must not be collected.
 _kept: list[Any] = []
-LOST = "another process has ended or cannot be reached; its own words say why; the same command goes on from the last "
-LOST += "checkpoint"
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -80,6 +82,8 @@ def _initialize(wanted: str, **known: str | int) -> None:
 
 def _tell_of_abort() -> None:
     """Ends with a line where JAX's own threads abort the process, as they do when another one is gone."""
+    if os.name != "posix":
+        return
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def end(number: int) -> None:

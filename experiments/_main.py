@@ -61,11 +61,13 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
                 _cluster.connect(flags.FLAGS)
             main(argv)
         except KeyboardInterrupt as error:
-            _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted")
+            together = isinstance(error, StoppedError)
+            _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted", together=together)
         except (ValueError, OSError, FloatingPointError) as error:
             if flags.FLAGS.traceback:
                 raise
-            _end(WENT_WRONG if isinstance(error, FloatingPointError) else BAD_INPUT, describe(error))
+            is_number = isinstance(error, FloatingPointError)
+            _end(WENT_WRONG if is_number else BAD_INPUT, describe(error), together=is_number)
 
         except jax.errors.JaxRuntimeError as error:
             if not _cluster.is_shared() or flags.FLAGS.traceback:
@@ -160,8 +162,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(0)
 
 
-def _end(code: int, line: str) -> NoReturn:
+def _end(code: int, line: str, *, together: bool = False) -> NoReturn:
+    """Ends with a line; of several processes at once, unless all come to this end `together` and part in order."""
     print(f"{_cluster.name()}{line}", file=sys.stderr, flush=True)
-    if _cluster.is_shared():
+    if _cluster.is_shared() and not together:
         _cluster.leave(code)
     sys.exit(code)

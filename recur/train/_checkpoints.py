@@ -24,6 +24,9 @@ class Checkpoints:
     the best parameters; and ``progress``, history and position in the data (`Progress`), as JSON. Nothing in it can
     run code.
 
+    Of a run by several processes each writes what its devices hold, into a folder that all see; any other number of
+    processes restores it, one too.
+
     Handed to `fit` or `fit_batches`, it is where a run is saved, and where one goes on that is found there. Use it in a
     ``with`` block, or call `close`.
 
