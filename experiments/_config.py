@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from experiments import _cluster
 from recur import cells, train
 
 C = TypeVar("C", bound="CellConfig")
@@ -176,6 +177,8 @@ def define_flags(config: type[CellConfig], flag_values: flags.FlagValues = flags
             limit = {} if kind is str else {"lower_bound": field.metadata["least"]}
             flag = flags.Flag(PARSERS[kind](**limit), flags.ArgumentSerializer(), field.name, default, text)
         flags.DEFINE_flag(flag, flag_values, module_name=group_of(field.name))
+    if issubclass(config, RunConfig):
+        _cluster.define_flags(flag_values)
     text = "The config.json of a run, to repeat it; other flags change it, as --workdir does."
     flags.DEFINE_string("config", "", text, flag_values, module_name=group_of("config"))
 

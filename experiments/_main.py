@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+import jax
 from absl import app, flags, logging
 
-from experiments import _machine
+from experiments import _cluster, _machine
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 1, 130
 
@@ -57,13 +58,22 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
             if len(argv) > 1:
                 raise ValueError(f"{argv[1]!r}: expected flags only, as --name=value")
             _machine.split_cpu(flags.FLAGS.host_devices)
+            if "coordinator" in flags.FLAGS:
+                _cluster.connect(flags.FLAGS)
             main(argv)
         except KeyboardInterrupt as error:
-            _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted")
+            together = isinstance(error, StoppedError)
+            _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted", together=together)
         except (ValueError, OSError, FloatingPointError) as error:
             if flags.FLAGS.traceback:
                 raise
-            _end(WENT_WRONG if isinstance(error, FloatingPointError) else BAD_INPUT, describe(error))
+            is_number = isinstance(error, FloatingPointError)
+            _end(WENT_WRONG if is_number else BAD_INPUT, describe(error), together=is_number)
+
+        except jax.errors.JaxRuntimeError as error:
+            if not _cluster.is_shared() or flags.FLAGS.traceback:
+                raise
+            _end(WENT_WRONG, f"{_cluster.LOST} ({describe(error)})")
 
     app.run(guarded, flags_parser=_parse)
     sys.exit(0)
@@ -153,6 +163,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(0)
 
 
-def _end(code: int, line: str) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)
+def _end(code: int, line: str, *, together: bool = False) -> NoReturn:
+    """Ends with a line; of several processes at once, unless all come to this end `together` and part in order."""
+    print(f"{_cluster.name()}{line}", file=sys.stderr, flush=True)
+    if _cluster.is_shared() and not together:
+        _cluster.leave(code)
     sys.exit(code)

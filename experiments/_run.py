@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from experiments import _broken, _flow, _folder, _history, _lock, _machine, _page, _probe
+from experiments import _broken, _cluster, _flow, _folder, _history, _lock, _machine, _page, _probe
 from experiments._config import CellConfig, RunConfig
 from experiments._main import StoppedError, stop_on_interrupt
 from experiments._problem import Problem
@@ -38,9 +38,16 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
     """
     if config.deterministic:
         print(_machine.be_deterministic(), flush=True)
+    with _cluster.own_folder(config.workdir) as workdir:
+        own = dataclasses.replace(config, workdir=workdir)
+        return _run_cells(name, own, pose, Path(config.workdir))
+
+
+def _run_cells(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem], shared: Path) -> dict[str, Any]:
+    """Runs in the folder of `config`; the checkpoints are those of all processes, in folder `shared`."""
     # Wrong values and files are found here, before anything is written.
     if len(config.cell_names) == 1:
-        return _Run(name, config, pose(config)).run()
+        return _Run(name, config, pose(config), shared / "checkpoints").run()
     configs = [
         dataclasses.replace(config, cell=cell, workdir=str(Path(config.workdir) / cell)) for cell in config.cell_names
     ]
@@ -51,7 +58,7 @@ def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> d
         metrics, curves, broken, wall_s = {}, {}, {}, 0.0
         for alone in configs:
             problem = problem if alone is configs[0] else pose(alone)
-            summary = _Run(name, alone, problem).run()
+            summary = _Run(name, alone, problem, shared / alone.cell / "checkpoints").run()
             metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
             rows = report.read_jsonl(workdir / alone.cell / "history.jsonl")
             curves[alone.cell] = _history.curve(rows, problem.best_of)
@@ -72,8 +79,8 @@ def seed_keys(config: CellConfig) -> Key[Array, "S"]:
 class _Run:
     """The run of one cell."""
 
-    def __init__(self, name: str, config: RunConfig, problem: Problem):
-        self.name, self.config, self.problem = name, config, problem
+    def __init__(self, name: str, config: RunConfig, problem: Problem, checkpoints: Path):
+        self.name, self.config, self.problem, self.checkpoints = name, config, problem, checkpoints
         if (config.flow or config.probe_every) and problem.recurrence is None:
             raise ValueError(f"flow: {name} hands out no recurrent part to look at; leave out --flow and --probe_every")
         self.per_epoch = problem.epoch_steps(config.batch_size)
@@ -87,7 +94,7 @@ class _Run:
             self.workdir = _folder.check_folder(self.name, self.config)
             about = _folder.identity(self.name, self.config)
             # Opened before a file is written: if all checkpoints are damaged, everything stays as it is.
-            with train.Checkpoints(self.workdir / "checkpoints", config=about) as checkpoints:
+            with train.Checkpoints(self.checkpoints, config=about) as checkpoints:
                 return self._run(checkpoints)
 
     def _run(self, checkpoints: train.Checkpoints) -> dict[str, Any]:
@@ -109,7 +116,8 @@ class _Run:
         )
         fitted = self._train(start, checkpoints)
         # From the devices that trained it to one.
-        best, last = jax.device_put((fitted.state.best, fitted.state.evaluated), jax.devices()[0])
+        gathered = train.gather((fitted.state.best, fitted.state.evaluated))
+        best, last = jax.device_put(gathered, jax.local_devices()[0])
         params = best.params if problem.measured == "best" else last
         record = fitted.history[-1]
         metrics = {name: values for name, values in record.metrics.items() if name.startswith(("train_", "val_"))}
@@ -175,7 +183,7 @@ class _Run:
         report.write_jsonl(self.workdir / "history.jsonl", rows)
         report.write_csv(self.workdir / "history.csv", _history.tidy(rows, config))
         if not fitted.finished:
-            step = int(fitted.state.step[0])
+            step = int(train.gather(fitted.state.step)[0])
             text = f"stopped after step {step:,} of {self.steps:,}; the same command goes on from there"
             raise StoppedError(text, stop.number)
         return fitted

@@ -6,6 +6,7 @@ from recur.engines._base import Engine
 from recur.engines._base import Info
 from recur.engines._base import Problem
 from recur.engines._base import Run
+from recur.engines._blocks import Blocks
 from recur.engines._cudnn import Cudnn
 from recur.engines._fused import Fused
 from recur.engines._newton import Newton
@@ -17,6 +18,7 @@ __all__ = [
     "ENGINES",
     "Associative",
     "Auto",
+    "Blocks",
     "Cudnn",
     "Engine",
     "Fused",

@@ -1,5 +1,6 @@
 """Runs of cells whose step is affine in the state, as linear recurrences."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,10 +26,12 @@ def affine_scan(
     reset: Flags,
     *,
     parallel: bool = False,
+    solve: Callable[[jax.Array, jax.Array, bool], jax.Array] | None = None,
 ) -> State:
     """Returns the state after every step, as `plain_scan` does, of a cell that is affine in the state; for T >= 1.
 
-    What does not depend on the state (the decays, the readout of a core) is computed for all steps at once.
+    The recurrence is `linear_recurrence`, or ``solve(decay, drive, reverse)`` in its place. What does not depend on the
+    state (the decays, the readout of a core) is computed for all steps at once.
     """
     parts = cell.affine(prepared, projected)
 
@@ -45,6 +48,8 @@ def affine_scan(
             drive, decay = jnp.where(flags(mask), drive, 0), jnp.where(flags(mask), decay, 1)
         first = -1 if reverse else 0
         drive = drive.at[first].add((decay if decay.ndim < drive.ndim else decay[first]) * start)
+        if solve is not None:
+            return solve(decay, drive, reverse)
         return linear_recurrence(decay, drive, reverse, parallel, unroll)
 
     core: Any = jax.tree.map(leaf, parts.decay, parts.drive, cell.core(start), cell.core(restart))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from recur.engines._associative import Associative
 from recur.engines._auto import Auto
 from recur.engines._base import Engine
+from recur.engines._blocks import Blocks
 from recur.engines._cudnn import Cudnn
 from recur.engines._fused import Fused
 from recur.engines._newton import Newton
@@ -13,6 +14,7 @@ from recur.engines._scan import Scan
 ENGINES: dict[str, Callable[..., Engine]] = {
     "associative": Associative,
     "auto": Auto,
+    "blocks": Blocks,
     "cudnn": Cudnn,
     "fused": Fused,
     "newton": Newton,

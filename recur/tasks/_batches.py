@@ -55,6 +55,23 @@ def check_remainder(remainder: str) -> None:
         raise ValueError(f"remainder: expected 'keep' or 'drop', got {remainder!r}")
 
 
+def rows_of(part: tuple[int, int], batch_size: int) -> slice:
+    """Returns the rows of a batch that are part ``part[0]``, from 0, of ``part[1]`` of one size.
+
+    Raises:
+        ValueError: There is no such part, or the parts do not divide the batch.
+        TypeError: A number is not whole.
+    """
+    index, count = (operator.index(number) for number in part)
+    if not 0 <= index < count or batch_size % count:
+        raise ValueError(
+            f"part: expected (index, count) with 0 <= index < count and a count that divides the batch of "
+            f"{batch_size}, got {(index, count)}; recur.train.batch_part(mesh) names one"
+        )
+    size = batch_size // count
+    return slice(index * size, (index + 1) * size)
+
+
 def _grain() -> Any:
     try:
         import grain

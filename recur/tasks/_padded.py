@@ -8,7 +8,7 @@ import numpy as np
 
 from recur._checks import check_key, check_positive
 from recur._types import Array, Key
-from recur.tasks._batches import Batch, Batches, Remainder, check_remainder
+from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._random import host_generator
 
 # Lengths that are looked at as places for a bucket to end; of more, so many are taken evenly.
@@ -26,6 +26,7 @@ def batches(
     epochs: int | None = 1,
     max_length: int | None = None,
     read_ahead: int = 2,
+    part: tuple[int, int] = (0, 1),
 ) -> Batches:
     """Makes batches of items, sequences of unequal length padded at their ends.
 
@@ -46,6 +47,8 @@ def batches(
         epochs: Epochs until the end; None for no end.
         max_length: The longest sequence that is accepted, by default any.
         read_ahead: Batches that are made in advance by a thread; 0 for none.
+        part: Which rows of every batch to make, part i of n as (i, n): the others belong to other processes, and their
+            items are looked at for their lengths only. Shapes are those of the whole batch but for its rows.
 
     Returns:
         `Batches` of dicts of NumPy arrays: the fields ``NAME [B, ...]``, those in `pad` ``[B, T, ...]`` with one T
@@ -55,7 +58,7 @@ def batches(
     Raises:
         TypeError: `key` is no key, or a number is not whole.
         ValueError: No items or fewer than a batch to drop from, an empty sequence or one that is longer than
-            `max_length` or the last bucket, a name that is no field, or a number below 1.
+            `max_length` or the last bucket, a name that is no field, a number below 1, or a part that is none.
 
     Example:
         >>> items = [{"ids": np.arange(1, n + 1), "label": n} for n in (3, 1, 2)]
@@ -68,6 +71,7 @@ def batches(
     if key is not None:
         check_key("key", key)
     check_remainder(remainder)
+    rows = rows_of(part, batch_size)
     lengths = _lengths(items, pad, max_length)
     bounds = _bounds(lengths, buckets)
     bucket = np.array([bisect.bisect_left(bounds, length) for length in lengths.tolist()])
@@ -98,10 +102,10 @@ def batches(
 
     def make(epoch: int, step: int) -> Batch:
         places = plan(epoch)[step]
-        chosen = np.append(places, np.repeat(places[-1:], batch_size - len(places)))
+        chosen = np.append(places, np.repeat(places[-1:], batch_size - len(places)))[rows]
         length = bounds[bucket[places].max()]
         batch = _collated([items[place] for place in chosen.tolist()], pad, length)
-        return batch | {"index": chosen, "valid": np.arange(batch_size) < len(places)}
+        return batch | {"index": chosen, "valid": np.arange(batch_size)[rows] < len(places)}
 
     return Batches(make, steps, epochs=epochs, read_ahead=read_ahead)
 

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from recur._checks import check_positive
-from recur.tasks._batches import Batch, Batches, Remainder, check_remainder
+from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._text import text_chunks
 from recur.tasks._units import Unit, split_text
 from recur.tasks._vocabulary import Unknown, Vocabulary
@@ -20,6 +20,7 @@ def stream_batches(
     remainder: Remainder = "drop",
     epochs: int | None = 1,
     read_ahead: int = 2,
+    part: tuple[int, int] = (0, 1),
 ) -> Batches:
     """Cuts one long sequence in B streams that run side by side, and these in windows: row b goes on where it ended.
 
@@ -35,6 +36,7 @@ def stream_batches(
             makes every id but the first a target exactly once in an epoch, and masks the rest.
         epochs: Epochs until the end; None for no end.
         read_ahead: Batches that are made in advance by a thread; 0 for none.
+        part: Which streams to read, part i of n as (i, n); the others belong to other processes.
 
     Returns:
         `Batches` of dicts: ``inputs`` and ``targets [B, T]`` of the dtype of `ids`, ``mask [B, T]`` bool, False
@@ -42,7 +44,7 @@ def stream_batches(
 
     Raises:
         TypeError: A number is not whole.
-        ValueError: A number below 1, `ids` of another rank, or too short for a window.
+        ValueError: A number below 1, `ids` of another rank, or too short for a window, or a part that is none.
 
     Example:
         >>> for batch in stream_batches(np.arange(9), 2, 2):
@@ -50,7 +52,7 @@ def stream_batches(
         [[0, 1], [4, 5]] [[1, 2], [5, 6]] True
         [[2, 3], [6, 7]] [[3, 4], [7, 8]] False
     """
-    check_positive("batch_size", batch_size)
+    streams = range(check_positive("batch_size", batch_size))[rows_of(part, batch_size)]
     check_positive("length", length)
     check_remainder(remainder)
     if ids.ndim != 1:
@@ -66,11 +68,11 @@ def stream_batches(
     steps = stride // length if remainder == "drop" else -(-stride // length)
 
     def make(epoch: int, step: int) -> Batch:
-        inputs = np.zeros((batch_size, length), ids.dtype)
-        following, mask = np.zeros_like(inputs), np.zeros((batch_size, length), bool)
-        for row in range(batch_size):
-            begin = row * stride + step * length
-            end = min(begin + length, (row + 1) * stride, targets)
+        inputs = np.zeros((len(streams), length), ids.dtype)
+        following, mask = np.zeros_like(inputs), np.zeros(inputs.shape, bool)
+        for row, stream in enumerate(streams):
+            begin = stream * stride + step * length
+            end = min(begin + length, (stream + 1) * stride, targets)
             count = max(end - begin, 0)
             inputs[row, :count] = ids[begin : begin + count]
             following[row, :count] = ids[begin + 1 : begin + 1 + count]

@@ -16,6 +16,8 @@ from recur.train._optimizers import OPTIMIZERS
 from recur.train._optimizers import SCHEDULES
 from recur.train._optimizers import make_optimizer
 from recur.train._optimizers import make_schedule
+from recur.train._processes import batch_part
+from recur.train._processes import gather
 from recur.train._records import Probed
 from recur.train._records import Progress
 from recur.train._records import Record
@@ -46,10 +48,12 @@ __all__ = [
     "Progress",
     "Record",
     "TrainState",
+    "batch_part",
     "evaluate",
     "evaluate_batches",
     "fit",
     "fit_batches",
+    "gather",
     "init_state",
     "make_epoch",
     "make_mesh",

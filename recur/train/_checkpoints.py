@@ -45,6 +45,9 @@ class Checkpoints:
     When the folder is opened, all files are compared with the manifests. A checkpoint that differs is warned of and
     passed over, and the first save renames it to ``STEP.damaged``.
 
+    Of a run by several processes each writes what its devices hold, into a folder that all see; any other number of
+    processes restores it, one too.
+
     Handed to `fit` or `fit_batches`, it is where a run is saved, and where one goes on that is found there. Use it in a
     ``with`` block, or call `close`. Many processes may read a folder, one may write.
 
@@ -129,7 +132,7 @@ class Checkpoints:
             return
         # Not before the one before is written: `_list_files` has to know which it is.
         self.wait()
-        arrays = {name: np.array(_raw(leaf), copy=True) for name, leaf in _named_leaves(state).items()}
+        arrays = {name: _copied(_raw(leaf)) for name, leaf in _named_leaves(state).items()}
         check_room(self.folder, [array.nbytes for array in arrays.values()])
         if self._saving is None:
             self._claim()
@@ -171,7 +174,10 @@ class Checkpoints:
         saved = self._manager.item_metadata(step).state
         like = _as_saved(like, {name.partition(".")[0] for name in saved})
         leaves = _named_leaves(like)
-        wanted = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
+        # Whoever saved it, each process reads the whole.
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        shapes = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
+        wanted = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here) for name, leaf in shapes.items()}
         _check_same(f"{self.folder}/{step}", dict(saved.items()), wanted)
         stored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
         state = [_cooked(stored.state[name], leaf) for name, leaf in leaves.items()]
@@ -273,6 +279,14 @@ def _is_key(leaf: jax.Array) -> bool:
 def _raw(leaf: jax.Array) -> jax.Array:
     """Returns the words of a PRNG key, any other array as it is."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _copied(leaf: jax.Array) -> np.ndarray | jax.Array:
+    """Returns a copy, because training goes on and gives the state's own memory to the next steps.
+
+    Of an array on the devices of several processes it stays there: each of them writes its part.
+    """
+    return np.array(leaf, copy=True) if leaf.is_fully_addressable else jnp.copy(leaf)
 
 
 def _cooked(stored: np.ndarray, like: jax.Array) -> jax.Array:

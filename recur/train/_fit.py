@@ -56,7 +56,8 @@ def fit(
         state: From `init_state`.
         loss: As in `make_step`. Give the same object again to reuse the compiled program.
         optimizer: As in `make_step`; the same holds.
-        data: Pytree of arrays ``[N, ...]`` to train on. Every device gets those of its seeds whole.
+        data: Pytree of arrays ``[N, ...]`` to train on. Every device gets those of its seeds whole. Of several
+            processes each hands over the same, and puts on its devices what belongs there.
         epochs: Passes over the data in all; this or `steps`.
         steps: Steps in all.
         batch_size: Samples of a batch.
@@ -86,7 +87,7 @@ def fit(
         hooks: Checkpoints, callbacks, a probe.
 
     Returns:
-        `Fit`.
+        `Fit`. On a mesh of several processes the arrays of its state belong to all of them; see `gather`.
 
     Raises:
         NonFiniteError: No seed is left that has not stopped for numbers that are infinite or not a number; names

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from recur._checks import check_positive
@@ -18,6 +18,7 @@ from recur.train._evaluate import Sums, add, batch_size, means, weighed
 from recur.train._fit import check_data_axis, make_method
 from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._nonfinite import check_policy
+from recur.train._processes import batch_part, put, spans_processes
 from recur.train._program import Log, Method, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._state import TrainState
 from recur.train._step import Loss
@@ -62,6 +63,9 @@ def fit_batches(
     All else is as in `fit`: seeds, meshes, records, checkpoints, and a run that goes on where it was stopped. Each
     shape of batch is a program of its own, compiled when it first comes; so let there be few, padded to some lengths.
     A batch that a mesh's batch axis does not divide is computed whole on all its devices.
+
+    On a mesh of several processes each hands over its own rows of every batch, training and validation alike: those
+    that `batch_part` names. All processes must come to the same shapes.
 
     Args:
         state: From `init_state`. With a carry, each row of a batch goes on where that row of the batch before ended.
@@ -132,6 +136,8 @@ class _FromHost:
         self._first, self._sums = None, None
         # For a batch that must be looked at again: the one read first, and where the iterator stood before which step.
         self._held, self._mark = None, None
+        self._part = batch_part(method.mesh) if spans_processes(method.mesh) else (0, 1)
+        self._rows_axis = 0 if data_axis is None else 1
 
     def start(self, state: TrainState, position: Any) -> Log:
         if position is not None:
@@ -141,7 +147,8 @@ class _FromHost:
         sample = None if self._validation is None else next(iter(self._validation), None)
         if self._validation is not None and sample is None:
             raise ValueError("validation: expected at least one batch, got none; leave it out")
-        log, sums = _empty(state, self._first, sample, **self._static)
+        whole = (None if batch is None else jax.tree.map(self._repeated, batch) for batch in (self._first, sample))
+        log, sums = _empty(state, *whole, **self._static)
         self._sums = place(sums, self._static["method"].mesh, seed_spec(state))
         return log
 
@@ -187,7 +194,29 @@ class _FromHost:
 
     def _placed(self, batch: PyTree) -> PyTree:
         mesh, data_axis = self._static["method"].mesh, self._static["data_axis"]
-        return batch if mesh is None else place(batch, mesh, _split_batch(batch, mesh, data_axis)[0])
+        if mesh is None:
+            return batch
+        if not spans_processes(mesh):
+            return place(batch, mesh, _split_batch(batch, mesh, data_axis)[0])
+        specs, axis_name = _split_batch(jax.tree.map(self._repeated, batch), mesh, data_axis)
+        if axis_name is None and self._part != (0, 1):
+            rows = batch_size(batch, data_axis) * self._part[1]
+            raise ValueError(
+                f"batches: expected rows that the {mesh.shape[BATCH]} devices of a mesh of several processes divide, "
+                f"got {rows}; fill batches up, or take another batch_size"
+            )
+
+        def put_rows(leaf: Any, spec: Spec) -> jax.Array:
+            part = self._part if np.ndim(leaf) > self._rows_axis else (0, 1)
+            return put(leaf, NamedSharding(mesh, spec), self._rows_axis, part)
+
+        return jax.tree.map(put_rows, batch, specs)
+
+    def _repeated(self, leaf: Any) -> Any:
+        """Returns what has the shape of the whole batch, of which this process has read a part."""
+        if self._part == (0, 1) or np.ndim(leaf) <= self._rows_axis:
+            return leaf
+        return np.concatenate([leaf] * self._part[1], axis=self._rows_axis)
 
     def _validated(self, state: TrainState) -> Sums | None:
         if self._validation is None:

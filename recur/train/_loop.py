@@ -15,6 +15,7 @@ from recur.train._checkpoints import Checkpoints
 from recur.train._diagnosis import NonFinite
 from recur.train._mesh import place
 from recur.train._nonfinite import watched
+from recur.train._processes import agree, gather
 from recur.train._program import RECORDS_PER_CALL, Log, Method, log_specs, run_probe, state_specs
 from recur.train._records import Probed, Progress, Record
 from recur.train._state import TrainState
@@ -127,12 +128,11 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
     state = place(jax.tree.map(jnp.copy, state), method.mesh, state_specs(state))
     log = place(log, method.mesh, log_specs(state, log))
     watch = Watch(state, source, method, hooks)
-    began = saved = time.perf_counter()
-    began -= progress.wall_s
+    began, saved = time.perf_counter() - progress.wall_s, progress.wall_s
 
     def look() -> None:
         found = run_probe(state, probe=hooks.probe, method=method)
-        probed.append(Probed(step, jax.device_get(found)))
+        probed.append(Probed(step, gather(found)))
         for call in hooks.on_probe:
             call(probed[-1])
 
@@ -144,15 +144,16 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
             start, step = step, _call_end(step, size, steps, method.every, patience, hooks.probe_every)
             called = time.perf_counter()
             state, log = source.advance(state, log, start, step, steps)
-            records, means, health = jax.device_get((log.records, log.means, state.health))
+            records, means, health = gather((log.records, log.means, state.health))
             now = time.perf_counter()
+            wall_s, took_s = agree(method.mesh, now - began, now - called)
             watch.see_steps(state, log, health)
-            size = _paced(size, now - called)
+            size = _paced(size, took_s)
             ends = _record_ends(start, step, steps, method.every)
             for slot, end in enumerate(ends):
                 metrics = {name: np.asarray(value[..., slot], np.float64) for name, value in records.items()}
                 watch.see_record(end, metrics)
-                history.append(Record(end, now - began, metrics))
+                history.append(Record(end, wall_s, metrics))
                 for call in hooks.on_record:
                     call(history[-1])
             watch.see_end(step)
@@ -160,10 +161,10 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
                 call(step, float(np.median(means["loss"][health.stopped == 0])))
             if hooks.probe is not None and step % hooks.probe_every == 0:
                 look()
-            stopping = hooks.stop()
-            if hooks.checkpoints is not None and (is_over() or stopping or now - saved >= hooks.checkpoint_every_s):
-                saved = now
-                progress = Progress(now - began, history, means, source.position())
+            stopping = any(agree(method.mesh, hooks.stop()))
+            if hooks.checkpoints is not None and (is_over() or stopping or wall_s - saved >= hooks.checkpoint_every_s):
+                saved = wall_s
+                progress = Progress(wall_s, history, means, source.position())
                 hooks.checkpoints.save(step, state, progress, _score(history, method))
     finally:
         if hooks.checkpoints is not None:

@@ -8,6 +8,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from recur._checks import check_positive
 from recur._types import PyTree
+from recur.train._processes import put, spans_processes
 
 SEED, BATCH = "seed", "batch"
 
@@ -29,13 +30,13 @@ def make_mesh(
     Args:
         seeds: S, trained together; 1 also for a state without an axis of seeds.
         batch_size: B, samples of a batch; None leaves batches whole.
-        devices: By default all there are. The cores of a CPU become devices by
-            ``jax.config.update("jax_num_cpu_devices", n)`` before JAX is first used.
+        devices: By default all there are, of all processes that `jax.distributed` knows. The cores of a CPU become
+            devices by ``jax.config.update("jax_num_cpu_devices", n)`` before JAX is first used.
         least_part: Samples that a device takes of a batch, at least: averaging the gradients of a few samples takes
-            longer than to compute them.
+            longer than to compute them. Of several processes, which all must take part, 1.
 
     Raises:
-        ValueError: A number below 1, or no devices.
+        ValueError: A number below 1, no devices, or seeds and batch that leave a process without work.
 
     Example:
         >>> dict(make_mesh(seeds=8, batch_size=32, devices=jax.devices()[:1]).shape)
@@ -44,13 +45,31 @@ def make_mesh(
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
         raise ValueError("devices: expected at least one, got none; leave it out for all")
+    processes = len({device.process_index for device in devices})
     on_seed, on_batch = math.gcd(check_positive("seeds", seeds), len(devices)), 1
     if batch_size is not None:
         parts = math.gcd(check_positive("batch_size", batch_size), len(devices) // on_seed)
-        most = max(batch_size // check_positive("least_part", least_part), 1)
+        least_part = check_positive("least_part", least_part)
+        most = max(batch_size // (least_part if processes == 1 else 1), 1)
         on_batch = max(part for part in range(1, most + 1) if parts % part == 0)
+    count = on_seed * on_batch
+    if count % processes:
+        raise ValueError(
+            f"seeds: expected seeds and a batch that give each of {processes} processes as many devices, got {seeds} "
+            f"seeds and a batch of {batch_size}, for {count} of {len(devices)} devices; take other numbers of them"
+        )
+    if count < len(devices) and processes > 1:
+        devices = _of_each_process(devices, count // processes)
     types = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((on_seed, on_batch), (SEED, BATCH), axis_types=types, devices=devices[: on_seed * on_batch])
+    return jax.make_mesh((on_seed, on_batch), (SEED, BATCH), axis_types=types, devices=devices[:count])
+
+
+def _of_each_process(devices: Sequence[jax.Device], count: int) -> list[jax.Device]:
+    """Returns the first `count` devices of every process."""
+    by_process: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        by_process.setdefault(device.process_index, []).append(device)
+    return [device for own in by_process.values() for device in own[:count]]
 
 
 def check_mesh(mesh: Mesh | None, seeds: int | None, batch_size: int | None = None) -> Mesh | None:
@@ -82,7 +101,10 @@ def place(tree: PyTree, mesh: Mesh | None, specs: PyTree) -> PyTree:
     """Returns a tree on the devices of a mesh, or the default device; `specs` is a prefix of it."""
     if mesh is None:
         return jax.device_put(tree)
-    return jax.device_put(tree, jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs))
+    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+    if spans_processes(mesh):
+        return jax.tree.map(put, tree, jax.tree.broadcast(shardings, tree))
+    return jax.device_put(tree, shardings)
 
 
 def over_seeds(
