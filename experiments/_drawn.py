@@ -10,36 +10,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _config, _problem, _run
+from experiments import _config, _lag, _problem, _run
 from experiments._classification import Model, metrics_of_seeds
-from recur import cells, tasks, train
+from recur import tasks, train
 
 STEPS_PER_EPOCH = 100
 # Sequences of which --flow and --probe_every take the gradient, and that are shown.
 LOOKED_AT, SHOWN = 16, 5
-# Cells with a gate that keeps.
-CHRONO = ("gru", "gru_reset_before", "lstm")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DrawnConfig(_config.RunConfig):
+class DrawnConfig(_lag.LagConfig):
     """What every experiment on drawn sequences is told."""
 
     hidden_size: int = _config.option(64, "Hidden units of a layer.", least=1)
     layers: int = _config.option(1, "Layers.", least=1)
-    chrono: int = _config.option(
-        100, "Greatest lag in steps that gates of gru and lstm begin with (chrono biases); 0 for their own.", least=0
-    )
     epochs: int = _config.option(20, f"Hundreds of steps: an epoch is {STEPS_PER_EPOCH} of them.", least=1)
     learning_rate: float = _config.option(1e-2, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run: constant, cosine, exponential.")
     batch_size: int = _config.option(50, "Sequences of a batch.", least=1)
     validation: int = _config.option(1000, "Sequences to validate on, which stay the same.", least=1)
-
-    def make_cell(self) -> cells.Cell:
-        """Returns the cell, one whose gates keep over as many steps as asked for where it can be told that."""
-        told = {"bias_init": cells.Chrono(self.chrono)} if self.chrono and self.cell in CHRONO else {}
-        return cells.CELLS[self.cell](self.hidden_size, **told)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

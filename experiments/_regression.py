@@ -40,9 +40,9 @@ class Model(NamedTuple):
 
 
 @functools.cache
-def regression(cell: str, hidden_size: int, *, layers: int, input_size: int) -> Model:
+def regression(cell: cells.Cell, *, layers: int, input_size: int) -> Model:
     """Returns the model with the mean squared error as loss: the same functions, compiled once, for the same sizes."""
-    module = functools.partial(Regressor, cells.CELLS[cell](hidden_size), layers, input_size)
+    module = functools.partial(Regressor, cell, layers, input_size)
     graph = nnx.split(nnx.eval_shape(lambda: module(rngs=nnx.Rngs(0))))[0]
 
     def init(key: Key[Array, ""]) -> PyTree:

@@ -56,13 +56,21 @@ def encode(words: Vocabularies, pairs: tasks.Pairs, what: str, *, strict: bool) 
 
 
 def loss(
-    model: _words.Pure, label_smoothing: float, params: PyTree, batch: dict, key: Key[Array, ""] | None
+    model: _words.Pure,
+    label_smoothing: float,
+    unknown: float,
+    params: PyTree,
+    batch: dict,
+    key: Key[Array, ""] | None,
 ) -> tuple[Float[Array, ""], dict]:
-    """Returns the cross-entropy of the target words in nats, of smoothed targets where there is a key."""
+    """Returns the cross-entropy of the target words in nats.
+
+    With a key, targets are smoothed, and a share `unknown` of the source words is read as unknown.
+    """
     lengths, _ = _words.counted(batch, "target")
     lengths = jnp.maximum(lengths - 1, 0)
     nats = model.merge(params).loss(
-        batch["source"],
+        _words.forget(key, batch["source"], unknown),
         batch["target"][:, :-1],
         batch["target"][:, 1:],
         source_lengths=_words.counted(batch, "source")[0],

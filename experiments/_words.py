@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ LOOKED_AT = 16
 """Sequences of which --flow and --probe_every take the gradient."""
 SHORTEST = 16
 """Steps that the shortest sequences are padded to."""
+EMBEDDING_SCALE = 0.1
+"""Of the vectors of words at first: small, so that what is learnt of a rare word outweighs what was drawn for it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,14 +34,22 @@ class SentenceConfig(_config.RunConfig):
     least_count: int = _config.option(2, "How often training must have a word; others are read as unknown.", least=1)
     max_length: int = _config.option(512, "Longest sentence that is accepted, in words.", least=1, free=True)
     strict: bool = _config.option(False, "Refuse what is unknown to the training data, not only count it.", free=True)
+    ema_decay: float = _config.option(
+        0.99, "Decay of a moving average of the parameters, which is evaluated; 0 for none.", least=0.0
+    )
     schedule: str = _config.option("cosine", f"Step size over the run: {', '.join(train.SCHEDULES)}.")
 
     def __post_init__(self) -> None:
         """Checks every value."""
         super().__post_init__()
-        for name in ("dropout", "unknown", "label_smoothing"):
-            if getattr(self, name, 0.0) >= 1:
-                raise ValueError(f"{name}: expected a share below 1, got {getattr(self, name)}")
+        check_shares(self)
+
+
+def check_shares(config: _config.RunConfig) -> None:
+    """Raises where one of the options that are shares is not below 1."""
+    for name in ("dropout", "unknown", "label_smoothing"):
+        if getattr(config, name, 0.0) >= 1:
+            raise ValueError(f"{name}: expected a share below 1, got {getattr(config, name)}")
 
 
 class Pure(NamedTuple):
@@ -85,6 +96,20 @@ def encode(
     if unknown.count:
         print(f"{what}: {unknown}", flush=True)
     return ids
+
+
+def letters(words: Iterable[str]) -> list[str]:
+    """Returns how words are spelled, accents and the parts of Korean syllables being letters (normal form D)."""
+    return [unicodedata.normalize("NFD", word) for word in words]
+
+
+def spell(
+    alphabet: tasks.Vocabulary, sentences: Sequence[Sequence[str]], most: int, what: str, *, strict: bool
+) -> list[Int[np.ndarray, "T C"]]:
+    """Returns the first letters of every word of sentences as numbers, and reports what is unknown; see `encode`."""
+    spelled = list(map(letters, sentences))
+    encode(alphabet, (word for words in spelled for word in words), what, strict=strict)
+    return [alphabet.encode_spelling(words, most) for words in spelled]
 
 
 def buckets(max_length: int) -> list[int]:

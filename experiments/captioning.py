@@ -35,12 +35,21 @@ class Config(_config.RunConfig):
     """Options of the experiment."""
 
     workdir: str = _config.option("runs/captioning", "Folder of the run; several cells get a folder each in it.")
-    hidden_size: int = _config.option(128, "Units that spell; the image makes their first state.", least=1)
+    hidden_size: int = _config.option(256, "Units that spell; the image makes their first state.", least=1)
     embedding_size: int = _config.option(32, "Features that a character is embedded in.", least=1)
+    dropout: float = _config.option(0.1, "Share of the pixels that training hides.", least=0.0)
     epochs: int = _config.option(40, "Passes over the training data.", least=1)
     learning_rate: float = _config.option(2e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run: constant, cosine, exponential.")
+    ema_decay: float = _config.option(
+        0.99, "Decay of a moving average of the parameters, which is evaluated; 0 for none.", least=0.0
+    )
     data: str = _config.option("", "NumPy archive to train on, with x [N, 8, 8] and y [N].")
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        super().__post_init__()
+        _words.check_shares(self)
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -53,7 +62,7 @@ def _pose(config: Config) -> _problem.Problem:
     alphabet, ids = _alphabet()
     majority = tasks.majority_accuracy(training.labels.tolist(), held_out.labels.tolist())
     model = _words.pure(functools.partial(_captioner, config, len(alphabet)))
-    loss = functools.partial(_loss, model)
+    loss = functools.partial(_loss, model, config.dropout)
     samples = {"val": held_out} | ({"eval": _read(config.eval_data)} if config.eval_data else {})
     evaluate = _words.evaluation(loss, [(d.images, ids[d.labels]) for name, d in samples.items() if name == "eval"])
 
@@ -107,11 +116,12 @@ def _read(path: str) -> tasks.Digits:
     return tasks.Digits(*_classification.read_samples(path, (SIDE, SIDE), len(CAPTIONS), every_step=False))
 
 
-def _loss(model: _words.Pure, params: PyTree, batch: tuple, key: Any) -> tuple[jax.Array, dict]:
-    del key
+def _loss(model: _words.Pure, hidden: float, params: PyTree, batch: tuple, key: Any) -> tuple[jax.Array, dict]:
     images, ids = batch
+    if key is not None:
+        images = jnp.where(jax.random.bernoulli(key, hidden, images.shape), 0, images / (1 - hidden))
     mask = ids[:, 1:] != tasks.Vocabulary.pad
-    logits = model.merge(params)(_flat(images), ids[:, :-1])
+    logits = model.merge(params)(images.reshape(len(images), -1), ids[:, :-1])
     nats = nn.cross_entropy(logits, ids[:, 1:], mask=mask)
     return nats, {"accuracy": nn.accuracy(logits, ids[:, 1:], mask=mask), "weight": mask.sum()}
 
@@ -119,14 +129,10 @@ def _loss(model: _words.Pure, params: PyTree, batch: tuple, key: Any) -> tuple[j
 @functools.partial(jax.jit, static_argnames=("most", "model"))
 def _spell(params: PyTree, images: Float[Array, "B 8 8"], most: int, *, model: _words.Pure) -> Int[Array, "B T"]:
     """Returns the likeliest characters, one after the other, up to the end mark."""
-    captioner, pixels = model.merge(params), _flat(images)
+    captioner, pixels = model.merge(params), images.reshape(len(images), -1)
     begin = jnp.full(len(images), tasks.Vocabulary.begin)
     step, state = functools.partial(captioner.step, pixels), captioner.initial_state(pixels)
     return nn.greedy(step, state, begin, max_length=most, end=tasks.Vocabulary.end).tokens
-
-
-def _flat(images: Float[Array, "B 8 8"]) -> Float[Array, "B 64"]:
-    return jnp.reshape(images, (len(images), -1))
 
 
 def _recurrence(model: _words.Pure, ids: Int[Array, "B T"], params: PyTree) -> tuple:

@@ -25,11 +25,17 @@ class Config(_streams.StreamConfig):
     """Options of the experiment."""
 
     workdir: str = _config.option("runs/char_lm", "Folder of the run; several cells get a folder each in it.")
-    hidden_size: int = _config.option(256, "Hidden units of a layer.", least=1)
-    epochs: int = _config.option(8, "Passes over the text.", least=1)
-    dropout: float = _config.option(0.1, "Share of outputs that is dropped between layers while training.", least=0.0)
-    learning_rate: float = _config.option(4e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
+    hidden_size: int = _config.option(384, "Hidden units of a layer.", least=1)
+    embedding_size: int = _config.option(128, "Features that a character is embedded in; 0 for one-hot.", least=0)
+    epochs: int = _config.option(12, "Passes over the text.", least=1)
+    dropout: float = _config.option(0.4, "Share of vectors and outputs that is dropped while training.", least=0.0)
+    optimizer: str = _config.option("adamw", "Optimiser.")
+    weight_decay: float = _config.option(0.05, "Weight decay of adamw.", least=0.0)
+    learning_rate: float = _config.option(3e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run.")
+    ema_decay: float = _config.option(
+        0.999, "Decay of a moving average of the parameters, which is evaluated; 0 for none.", least=0.0
+    )
 
 
 def train(config: Config) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from experiments import _config, _main, _problem, _regression, _run
+from experiments import _config, _lag, _main, _problem, _regression, _run
 from recur import tasks
 
 # 2,560 of 3,000 sequences to train on, the last fifth of them for validation, as the tutorials have it.
@@ -28,13 +28,16 @@ LOOKED_AT = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(_config.RunConfig):
+class Config(_lag.LagConfig):
     """Options of the experiment."""
 
     workdir: str = _config.option("runs/multiplication", "Folder of the run; several cells get a folder each in it.")
     hidden_size: int = _config.option(30, "Hidden units of a layer.", least=1)
     layers: int = _config.option(2, "Layers.", least=1)
     length: int = _config.option(100, "Steps of a sequence (of drawn data).", least=2)
+    chrono: int = _config.option(
+        0, "Greatest lag in steps that gates of gru and lstm begin with (chrono biases); 0 for their own.", least=0
+    )
     sequences: int = _config.option(3000, "Sequences to draw, for training, validation and test.", least=4)
 
 
@@ -44,7 +47,7 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _pose(config: Config) -> _problem.Problem:
-    model = _regression.regression(config.cell, config.hidden_size, layers=config.layers, input_size=2)
+    model = _regression.regression(config.make_cell(), layers=config.layers, input_size=2)
     held_out = _regression.read_samples(config.eval_data, ("T", 2)) if config.eval_data else None
     training, validation, test = _split(_samples(config), config)
 

@@ -23,9 +23,8 @@ from jaxtyping import PyTree
 from experiments import _config, _main, _problem, _run, _words
 from recur import cells, nn, tasks
 
-TAGS = tasks.Labels(tasks.UPOS)
-PAD, SHOWN = {"words": tasks.Vocabulary.pad, "characters": tasks.Vocabulary.pad, "tags": 0}, 8
-EMBEDDING_SCALE = 0.1
+TAGS, SHOWN = tasks.Labels(tasks.UPOS), 8
+PAD = {"words": tasks.Vocabulary.pad, "characters": tasks.Vocabulary.pad, "tags": 0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,10 +36,11 @@ class Config(_words.SentenceConfig):
     embedding_size: int = _config.option(96, "Features that a word is embedded in.", least=1)
     character_hidden_size: int = _config.option(64, "Units that read characters, in each direction.", least=1)
     character_embedding_size: int = _config.option(32, "Features that a character is embedded in.", least=1)
-    spelled: int = _config.option(16, "Characters of a word that are read.", least=1)
+    spelled: int = _config.option(20, "Letters of a word that are read.", least=1)
     dropout: float = _config.option(0.4, "Share of the features that training drops between layers.", least=0.0)
-    unknown: float = _config.option(0.2, "Share of the words that training reads as unknown.", least=0.0)
-    epochs: int = _config.option(20, "Passes over the training data.", least=1)
+    unknown: float = _config.option(0.25, "Share of the words that training reads as unknown.", least=0.0)
+    least_count: int = _config.option(1, "How often training must have a word; others are unknown.", least=1)
+    epochs: int = _config.option(15, "Passes over the training data.", least=1)
     batch_size: int = _config.option(16, "Sentences of a batch.", least=1)
     learning_rate: float = _config.option(3e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     data: str = _config.option("", "CoNLL-U file to train on, in place of the sample.")
@@ -55,7 +55,7 @@ def train(config: Config) -> dict[str, Any]:
 def _pose(config: Config) -> _problem.Problem:
     training, held_out = tasks.hold_out(tasks.read_conllu(config.data) if config.data else tasks.sample_tagging())
     words = tasks.Vocabulary.build((s.words for s in training), least_count=config.least_count)
-    alphabet = tasks.Vocabulary.build(word for sentence in training for word in sentence.words)
+    alphabet = tasks.Vocabulary.build(word for sentence in training for word in _words.letters(sentence.words))
     model = _words.pure(functools.partial(_tagger, config, len(words), len(alphabet)))
     loss = functools.partial(_loss, model, config.unknown)
     items = functools.partial(_items, words, alphabet, config.spelled, strict=config.strict)
@@ -90,9 +90,9 @@ def _pose(config: Config) -> _problem.Problem:
 
 def _items(words, alphabet, most: int, sentences: list[tasks.Sentence], what: str, *, strict: bool) -> list[dict]:
     """Returns words, their characters and their tags as numbers, and reports what is unknown."""
-    ids = _words.encode(words, [sentence.words for sentence in sentences], f"{what}, words", strict=strict)
-    _words.encode(alphabet, (word for s in sentences for word in s.words), f"{what}, characters", strict=strict)
-    spelled = [alphabet.encode_spelling(sentence.words, most) for sentence in sentences]
+    said = [sentence.words for sentence in sentences]
+    ids = _words.encode(words, said, f"{what}, words", strict=strict)
+    spelled = _words.spell(alphabet, said, most, f"{what}, letters", strict=strict)
     tags = [TAGS.encode(sentence.tags) for sentence in sentences]
     return [dict(zip(PAD, item, strict=True)) for item in zip(ids, spelled, tags, strict=True)]
 
@@ -110,8 +110,9 @@ def _tagger(config: Config, vocabulary_size: int, alphabet_size: int, rngs: Any)
         dropout=config.dropout,
         rngs=rngs,
     )
-    # Small at first: how a rare word is spelled says more than a vector that was drawn for it.
-    tagger.embedding.table[...] *= EMBEDDING_SCALE
+    tagger.embedding.table[...] *= _words.EMBEDDING_SCALE
+    # Letters are few, and all of them count.
+    tagger.character_embedding.dropout = 0.0
     return tagger
 
 
@@ -140,8 +141,7 @@ def _recurrence(model: _words.Pure, words: jax.Array, characters: jax.Array, par
 
 def _tagged(sentence: tasks.Sentence, numbers: np.ndarray) -> str:
     """Returns a sentence with its tags; behind a wrong one stands the right one."""
-    tags = TAGS.decode(numbers[: len(sentence.words)])
-    entries = zip(*sentence, tags, strict=True)
+    entries = zip(*sentence, TAGS.decode(numbers[: len(sentence.words)]), strict=True)
     return " ".join(f"{word}/{tag}" + ("" if tag == right else f"[{right}]") for word, right, tag in entries)
 
 

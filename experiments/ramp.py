@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments import _config, _main, _problem, _regression, _run
-from recur import tasks
+from recur import cells, tasks
 
 WINDOW, WINDOWS, STEP = 4, 6, 0.1
 
@@ -41,7 +41,7 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _pose(config: Config) -> _problem.Problem:
-    model = _regression.regression(config.cell, config.hidden_size, layers=1, input_size=1)
+    model = _regression.regression(cells.CELLS[config.cell](config.hidden_size), layers=1, input_size=1)
     held_out = _regression.read_samples(config.eval_data, ("T", 1)) if config.eval_data else None
     training = _regression.read_samples(config.data, ("T", 1)) if config.data else tasks.ramp(WINDOWS, WINDOW)
     validation = tasks.ramp(WINDOWS - 1, WINDOW, start=STEP / 2)

@@ -39,8 +39,9 @@ class Config(_words.SentenceConfig):
     workdir: str = _config.option("runs/sentiment", "Folder of the run; several cells get a folder each in it.")
     hidden_size: int = _config.option(64, "Units that read words, in each direction.", least=1)
     embedding_size: int = _config.option(128, "Features that a word is embedded in.", least=1)
-    epochs: int = _config.option(8, "Passes over the training data.", least=1)
+    epochs: int = _config.option(3, "Passes over the training data.", least=1)
     batch_size: int = _config.option(32, "Texts of a batch.", least=1)
+    learning_rate: float = _config.option(2e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     data: str = _config.option("", "Folder, or file of label<TAB>text, to train on, in place of the sample.")
     eval_data: str = _config.option("", "Such a folder or file to evaluate on at the end, also for a finished run.")
 
@@ -107,7 +108,7 @@ def _items(vocabulary, labels, texts: tasks.Labelled, what: str, *, strict: bool
 
 
 def _classifier(config: Config, vocabulary_size: int, classes: int, rngs: Any) -> nn.SequenceClassifier:
-    return nn.SequenceClassifier(
+    classifier = nn.SequenceClassifier(
         classes,
         cells.CELLS[config.cell],
         vocabulary_size=vocabulary_size,
@@ -118,6 +119,8 @@ def _classifier(config: Config, vocabulary_size: int, classes: int, rngs: Any) -
         dropout=config.dropout,
         rngs=rngs,
     )
+    classifier.embedding.table[...] *= _words.EMBEDDING_SCALE
+    return classifier
 
 
 def _logits(model: _words.Pure, params: PyTree, batch: dict, key: Any = None) -> jax.Array:

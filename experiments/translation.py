@@ -46,12 +46,17 @@ class Config(_words.SentenceConfig):
     embedding_size: int = _config.option(256, "Features that a word is embedded in.", least=1)
     attention: str = _config.option("dot", "How a decoder looks at the source: dot, general, additive.")
     dropout: float = _config.option(0.3, "Share of the features that training drops between layers.", least=0.0)
+    unknown: float = _config.option(0.0, "Share of the source words that training reads as unknown.", least=0.0)
     label_smoothing: float = _config.option(0.1, "Share of a training target that is spread over all words.", least=0.0)
     beam_size: int = _config.option(5, "Translations that beam search keeps side by side.", least=2, free=True)
     max_words: int = _config.option(60, "Words of a translation at most.", least=1, free=True)
     seeds: int = _config.option(1, "How many seeds to train, together in one program.", least=1)
     epochs: int = _config.option(12, "Passes over the training data.", least=1)
     batch_size: int = _config.option(64, "Pairs of a batch.", least=1)
+    learning_rate: float = _config.option(2e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
+    ema_decay: float = _config.option(
+        0.999, "Decay of a moving average of the parameters, which is evaluated; 0 for none.", least=0.0
+    )
     data: str = _config.option("", "Folder with train.SOURCE, train.TARGET, val.SOURCE, val.TARGET.")
     eval_data: str = _config.option("", "Folder with one such pair to evaluate on at the end, also for a finished run.")
 
@@ -70,7 +75,7 @@ def _pose(config: Config) -> _problem.Problem:
         *(tasks.Vocabulary.build(map(_translation.split, texts), least_count=config.least_count) for texts in training)
     )
     model = _words.pure(functools.partial(_translator, config, *map(len, words)))
-    loss = functools.partial(_translation.loss, model, config.label_smoothing)
+    loss = functools.partial(_translation.loss, model, config.label_smoothing, config.unknown)
     items = {name: _translation.encode(words, both, name, strict=config.strict) for name, both in pairs.items()}
     batches = _words.batches(config, _translation.PAD)
     translate = functools.partial(_translation.translate, model, words, batches, max_words=config.max_words)

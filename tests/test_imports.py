@@ -33,11 +33,11 @@ ALLOWED = {
 # What it may import besides recur, where that is limited.
 FOREIGN = {
     "cells": {"jax", "numpy", "jaxtyping"},
-    "engines": {"jax", "numpy", "jaxtyping"},
+    "engines": {"jax", "numpy", "jaxtyping", "llvmlite"},
     "flow": {"jax", "numpy", "jaxtyping"},
 }
 FORBIDDEN = {"report": {"jax", "flax", "optax"}}
-OPTIONAL = {"torch", "keras", "tensorflow", "matplotlib", "sklearn", "tqdm"}
+OPTIONAL = {"torch", "keras", "tensorflow", "matplotlib", "sklearn", "tqdm", "llvmlite"}
 UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "syslog", "termios"}
 
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))

@@ -38,7 +38,7 @@ def test_python_blocks_run_in_order(capsys):
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "vanishes, half-life" in printed
-    assert "(1000, 64) (64,) scan" in printed
+    assert "(1000, 64) (64,) fused" in printed
     assert names["outputs"].shape == (2, 50, 64)
     assert (names["outputs"][1, 20:] == 0).all()
 

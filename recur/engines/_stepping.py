@@ -49,15 +49,31 @@ lean_scan = jax.custom_jvp(plain_scan, nondiff_argnums=(0, 1, 2))
 def _tangent_of_run(
     cell: FactoredCell, reverse: bool, unroll: int, primals: tuple, tangents: tuple
 ) -> tuple[State, State]:
-    prepared, projected, start, restart, mask, reset = primals
+    states, kept = keeping_scan(cell, *primals, reverse=reverse, unroll=unroll)
+    _, _, start, restart, _, reset = primals
+    before = before_each_step(states, start, restart, reset, reverse)
+    return states, linear_scan(cell, before, kept, primals, tangents, reverse=reverse, unroll=unroll)
 
-    def keeping(before: State, projected: PyTree) -> tuple[State, PyTree]:
+
+def keeping_scan(
+    cell: FactoredCell,
+    prepared: Any,
+    projected: PyTree,
+    start: State,
+    restart: State,
+    mask: Flags,
+    reset: Flags,
+    *,
+    reverse: bool,
+    unroll: int,
+) -> tuple[State, PyTree]:
+    """Returns the states of `plain_scan`, and what is kept of the gates at every step."""
+
+    def step(before: State, projected: PyTree) -> tuple[State, PyTree]:
         kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
         return cell.update(prepared, before, projected, kept), kept
 
-    states, kept = run_steps(keeping, projected, start, restart, mask, reset, reverse=reverse, unroll=unroll)
-    before = before_each_step(states, start, restart, reset, reverse)
-    return states, linear_scan(cell, before, kept, primals, tangents, reverse=reverse, unroll=unroll)
+    return run_steps(step, projected, start, restart, mask, reset, reverse=reverse, unroll=unroll)
 
 
 def linear_scan(
@@ -76,7 +92,27 @@ def linear_scan(
     """
     prepared, projected, _, _, mask, reset = primals
     d_prepared, d_projected, d_start, d_restart, _, _ = tangents
-    d_sums, d_split = cell.input_tangent(d_projected, cell.recurrent_share(d_prepared, before[0]))
+    entering = cell.input_tangent(d_projected, cell.recurrent_share(d_prepared, before[0]))
+    known, flags = (prepared, before, projected, kept), (d_start, d_restart, mask, reset)
+    return tangent_scan(cell, known, d_prepared, entering, flags, reverse=reverse, unroll=unroll)
+
+
+def tangent_scan(
+    cell: FactoredCell,
+    known: tuple[Any, State, PyTree, PyTree],
+    d_prepared: Any,
+    entering: tuple[PyTree, PyTree],
+    flags: tuple[State, State, Flags, Flags],
+    *,
+    reverse: bool,
+    unroll: int,
+) -> State:
+    """Returns the tangents of all states from those of what enters them step by step.
+
+    `known` are prepared parameters, states before, shares of the input, and what was kept; `entering` is what
+    `FactoredCell.input_tangent` returns; `flags` are tangents of start and restart, then mask and reset.
+    """
+    prepared, *of_steps = known
 
     # Recomputed backwards: otherwise a forward scan would store every coefficient, many times what is kept.
     @functools.partial(jax.checkpoint, prevent_cse=False, policy=jax.checkpoint_policies.nothing_saveable)
@@ -86,8 +122,7 @@ def linear_scan(
         d_sums = d_sums if share is None else d_sums + share
         return cell.update_tangent(prepared, before, projected, kept, d_prepared, d_before, d_sums, d_split), None
 
-    inputs = (before, projected, kept, d_sums, d_split)
-    return run_steps(push, inputs, d_start, d_restart, mask, reset, reverse=reverse, unroll=unroll)[0]
+    return run_steps(push, (*of_steps, *entering), *flags, reverse=reverse, unroll=unroll)[0]
 
 
 def run_steps(

@@ -61,7 +61,7 @@ def unroll(
         >>> params = cell.init(jax.random.key(0), 3)
         >>> run = recur.unroll(cell, params, jnp.ones((7, 2, 3)))
         >>> run.outputs.shape, run.states.c.shape, run.final.h.shape, run.info.engine
-        ((7, 2, 4), (7, 2, 4), (2, 4), 'scan')
+        ((7, 2, 4), (7, 2, 4), (2, 4), 'fused')
     """
     _check_values(cell, engine)
     xs = as_array("xs", xs)

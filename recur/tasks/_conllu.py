@@ -46,7 +46,7 @@ def read_conllu(path: str | os.PathLike) -> list[Sentence]:
                 sentences.append(Sentence(tuple(words), tuple(tags)))
             words, tags = [], []
         elif not line.startswith("#"):
-            word = _word(line, len(words), f"line {number} of {path}")
+            word = _word(line, len(words), f"line {number} of {path}; mend the line")
             if word is not None:
                 words.append(word[0])
                 tags.append(word[1])

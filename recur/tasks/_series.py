@@ -38,11 +38,16 @@ def read_series(path: str | os.PathLike) -> np.ndarray:
     values = []
     for line, row in rows[1:]:
         if len(row) != len(header):
-            raise ValueError(f"data: expected {len(header)} columns, got {len(row)} in line {line} of {path}")
+            raise ValueError(
+                f"data: expected {len(header)} columns, got {len(row)} in line {line} of {path}; mend the line"
+            )
         for name, cell in zip(header[skip:], row[skip:], strict=True):
             number = _number(cell)
             if number is None:
-                raise ValueError(f"data: expected a number in column {name!r}, got {cell!r} in line {line} of {path}")
+                raise ValueError(
+                    f"data: expected a number in column {name!r}, got {cell!r} in line {line} of {path}; fill it in, "
+                    "or remove the line"
+                )
             values.append(number)
     return np.array(values).reshape(len(rows) - 1, len(header) - skip)
 

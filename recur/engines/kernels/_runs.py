@@ -17,7 +17,7 @@ from jax.interpreters import ad, batching, mlir
 from recur._types import PyTree
 from recur.cells._base import FactoredCell
 from recur.engines._flags import before_each_step
-from recur.engines._stepping import run_steps
+from recur.engines._stepping import keeping_scan, tangent_scan
 from recur.engines.kernels._program import linear_shapes, operands, projected_is_read
 from recur.engines.kernels._trees import Known, Linear
 
@@ -54,13 +54,8 @@ def run_linear(cell: FactoredCell, known: Known, tangents: Linear, *, reverse: b
 
 def _reference_forward(known: Known, *, cell: FactoredCell, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
     prepared = cell.put_together(known.weights, known.matrix)
-
-    def step(before: PyTree, projected: jax.Array) -> tuple[PyTree, PyTree]:
-        kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
-        return cell.update(prepared, before, projected, kept), kept
-
     flags = (known.start, known.restart, known.mask, known.reset)
-    states, kept = run_steps(step, known.projected, *flags, reverse=reverse, unroll=1)
+    states, kept = keeping_scan(cell, prepared, known.projected, *flags, reverse=reverse, unroll=1)
     return states, (kept if keep else None)
 
 
@@ -72,20 +67,10 @@ def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell, reverse
     before = before_each_step(known.states, known.start, known.restart, known.reset, reverse)
     projected = known.projected
     if projected is None:
-        shape = (length, batch, *operands(cell).projected.shape)
-        projected = jnp.zeros(shape, tangents.sums.dtype)
-
-    def push(d_before: PyTree, inputs: tuple) -> tuple[PyTree, None]:
-        before, projected, kept, d_sums, d_split = inputs
-        share = cell.recurrent_share(prepared, d_before[0])
-        d_sums = d_sums if share is None else d_sums + share
-        return cell.update_tangent(prepared, before, projected, kept, d_prepared, d_before, d_sums, d_split), None
-
-    # Recomputed backwards: otherwise a forward scan would store every coefficient, many times what is kept.
-    push = jax.checkpoint(push, prevent_cse=False, policy=jax.checkpoint_policies.nothing_saveable)
-    inputs = (before, projected, known.kept, tangents.sums, tangents.split)
+        projected = jnp.zeros((length, batch, *operands(cell).projected.shape), tangents.sums.dtype)
+    of_steps, entering = (prepared, before, projected, known.kept), (tangents.sums, tangents.split)
     flags = (tangents.start, tangents.restart, known.mask, known.reset)
-    return run_steps(push, inputs, *flags, reverse=reverse, unroll=1)[0]
+    return tangent_scan(cell, of_steps, d_prepared, entering, flags, reverse=reverse, unroll=1)
 
 
 def _reference_backward(
