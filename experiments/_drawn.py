@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from experiments import _config, _lag, _problem, _run
 from experiments._classification import Model, metrics_of_seeds
-from recur import tasks, train
+from recur import cells, tasks, train
 
 STEPS_PER_EPOCH = 100
 # Sequences of which --flow and --probe_every take the gradient, and that are shown.

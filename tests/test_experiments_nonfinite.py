@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _config, _folder, _machine, _problem, _regression, _run, ramp
+from experiments import _broken, _config, _folder, _machine, _problem, _regression, _run, forecast, ramp
 from recur import report, train
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -129,6 +129,15 @@ def test_bits_repeat(tmp_path):
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
     assert found[0][0].shape[0] == 2
+
+
+def test_the_states_of_a_forecast_are_looked_at(tmp_path):
+    problem = forecast._pose(forecast.Config(hidden_size=4, workdir=str(tmp_path)))
+    params, batch = problem.init(jax.random.key(0)), jax.tree.map(lambda leaf: leaf[:3], problem.data)
+    explain = _broken.explain(problem)
+    assert explain(params, batch) == "all states are finite"
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, params)
+    assert explain(broken, batch) == "state layer_0.h is nan at time step 1, sequence 0, unit 0"
 
 
 def test_numbers_that_go_wrong_end_a_script_with_code_1(tmp_path):
