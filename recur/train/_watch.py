@@ -8,6 +8,7 @@ import numpy as np
 from recur._types import PyTree
 from recur.train._diagnosis import STEP, VALIDATION, NonFinite, locate
 from recur.train._mesh import BATCH, batch_axis
+from recur.train._processes import gather
 from recur.train._program import Log, Method, Suspect
 from recur.train._state import Health, TrainState
 
@@ -41,7 +42,7 @@ class Watch:
     def __init__(self, state: TrainState, source: "Source", method: Method, hooks: "Hooks"):
         self._source, self._method, self._hooks = source, method, hooks
         self._has_axis = bool(state.step.ndim)
-        self._known = _by_seed(state.health)
+        self._known = _by_seed(gather(state.health))
         # By seed: what was wrong at its first bad step, and how it stopped.
         self._found: dict[int, str] = {}
         self._stops: dict[int, NonFinite] = {}
@@ -131,4 +132,4 @@ def _take(tree: PyTree, seed: int | None) -> PyTree:
 
 def _by_seed(health: Health) -> Health:
     """Returns the counters as arrays ``[S]``, S being 1 without an axis of seeds."""
-    return jax.tree.map(np.atleast_1d, jax.device_get(health))
+    return jax.tree.map(np.atleast_1d, health)
