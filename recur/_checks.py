@@ -3,18 +3,51 @@
 import numbers
 import operator
 import reprlib
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+LARGEST = 2**31 - 1
+"""The largest size of an axis, and the largest number of steps, that 32-bit integers count."""
 
 
 def as_array(name: str, array: Any) -> jax.Array:
     """Returns `array` as a JAX array, or raises TypeError where JAX knows none like it."""
     try:
         return jnp.asarray(array)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """Returns real numbers as an array of NumPy in float64, or raises TypeError where they are none."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, got {type(values).__name__}: {error}") from None
+    if not (array.dtype.kind in "biu" or jnp.issubdtype(array.dtype, jnp.floating)):
+        raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
+    return array.astype(np.float64)
+
+
+def as_list(name: str, values: Any) -> list:
+    """Returns what `values` holds as a list, or raises TypeError where there is nothing to go through."""
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name}: expected a sequence, got {brief(values)}; put it in a list") from None
+
+
+def is_one_of(value: Any, choices: Collection[Any]) -> bool:
+    """Whether `value` is among the choices; an array, or a list, which no set or dict can be asked for, never is."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return value in choices
 
 
 def as_flags(name: str, flags: Any, shape: tuple[int, ...], remedy: str) -> jax.Array | None:
@@ -29,16 +62,43 @@ def as_flags(name: str, flags: Any, shape: tuple[int, ...], remedy: str) -> jax.
 
 
 def check_positive(name: str, value: Any) -> int:
-    """Returns `value` as an int, or raises if it is no whole number of at least 1."""
+    """Returns `value` as an int, or raises if it is no whole number of at least 1, or one that no array can have."""
+    number = check_whole(name, value, ">= 1")
+    if not 1 <= number <= LARGEST:
+        bound = f"expected a whole number {'>= 1' if number < 1 else f'<= {LARGEST}'}"
+        raise ValueError(f"{name}: {bound}, got {number}")
+    return number
+
+
+def check_whole(name: str, value: Any, bound: str = "") -> int:
+    """Returns `value` as an int, or raises TypeError if it is no whole number; `bound` is told beside it."""
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = operator.index(value)
+        return operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected a whole number >= 1, got {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{name}: expected a whole number >= 1, got {number}")
-    return number
+        raise TypeError(f"{name}: expected a whole number{bound and ' '}{bound}, got {brief(value)}") from None
+
+
+def check_batch_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Returns `shape` as a tuple of ints, or raises unless it is one of sizes of at least 0."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{name}: expected a tuple of sizes, got {brief(shape)}")
+    sizes = tuple(check_whole(name, size, ">= 0 for each axis") for size in shape)
+    if not all(0 <= size <= LARGEST for size in sizes):
+        raise ValueError(f"{name}: expected sizes from 0 to {LARGEST}, got {sizes}")
+    return sizes
+
+
+def check_dtype(name: str, dtype: Any, kind: Any = jnp.floating) -> Any:
+    """Returns `dtype`, or raises TypeError unless it is a floating one; with `jnp.inexact`, real or complex."""
+    try:
+        is_floating = dtype is not None and jnp.issubdtype(jnp.dtype(dtype), kind)
+    except (TypeError, ValueError):
+        is_floating = False
+    if not is_floating:
+        raise TypeError(f"{name}: expected a floating dtype, got {brief(dtype)}; give one such as jnp.float32")
+    return dtype
 
 
 def check_key(name: str, key: Any) -> None:

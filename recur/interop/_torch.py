@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from recur._checks import is_one_of
 from recur.interop._layouts import KINDS, Fused, from_params, gate_count, kind_of, to_params
 from recur.interop._network import Direction, Layer, Network, RecurModule, build, import_peer, read, weights_dtype
 
@@ -265,6 +266,6 @@ def _direction(group: dict[str, np.ndarray], nonlinearity: str | None, suffix: s
 
 
 def _kind_of_one_gate(nonlinearity: str) -> str:
-    if nonlinearity not in _ELMAN_KINDS:
+    if not is_one_of(nonlinearity, _ELMAN_KINDS):
         raise ValueError(f"nonlinearity: expected one of {sorted(_ELMAN_KINDS)}, got {nonlinearity!r}")
     return _ELMAN_KINDS[nonlinearity]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_positive
+from recur._checks import check_positive, is_one_of
 from recur._types import Array, Bool, Float, Int, Key, PyTree
 from recur.engines import Auto, Engine
 from recur.nn._cells import CellOrFactory, layer_cells
@@ -58,7 +58,7 @@ class _ManyToOne(nnx.Module):
             )
         if vocabulary_size is None and embedding_size is not None:
             raise ValueError(f"embedding_size: expected None without vocabulary_size, got {embedding_size}")
-        if pooling not in POOLINGS:
+        if not is_one_of(pooling, POOLINGS):
             raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
         made = {"dropout": dropout, "rngs": rngs, "dtype": dtype}
         self.pooling = pooling

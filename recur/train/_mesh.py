@@ -48,7 +48,7 @@ def make_mesh(
     if batch_size is not None:
         parts = math.gcd(check_positive("batch_size", batch_size), len(devices) // on_seed)
         most = max(batch_size // check_positive("least_part", least_part), 1)
-        on_batch = max(part for part in range(1, most + 1) if parts % part == 0)
+        on_batch = max(part for part in range(1, min(most, parts) + 1) if parts % part == 0)
     types = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh((on_seed, on_batch), (SEED, BATCH), axis_types=types, devices=devices[: on_seed * on_batch])
 
