@@ -17,9 +17,12 @@ LARGEST = 2**31 - 1
 def as_array(name: str, array: Any) -> jax.Array:
     """Returns `array` as a JAX array, or raises TypeError where JAX knows none like it."""
     try:
-        return jnp.asarray(array)
+        array = jnp.asarray(array)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
+    if jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+    return array
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -123,10 +126,20 @@ def check_hashable(name: str, value: Any) -> None:
 
 
 def check_number(name: str, value: Any) -> float:
-    """Returns `value` as a float, or raises TypeError if it is no real number."""
+    """Returns `value` as a float, or raises if it is no real number, or one that is too large for a float."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {brief(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number that a float can hold, got {brief(value)}") from None
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Returns `value` as a bool, or raises TypeError if it is none: a static choice, no array."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {brief(value)}; it is static, not an array")
+    return bool(value)
 
 
 def check_floating(name: str, array: Any, remedy: str) -> None:

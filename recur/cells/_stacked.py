@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key
+from recur._checks import check_bool, check_key
 from recur._types import Array, Float, Key, Params, State
 from recur.cells._base import Cell, check_cell, output_size, state_type
 
@@ -83,6 +83,6 @@ def stacked(*cells: Cell, residual: bool = False) -> StackedCell:
     for index, cell in enumerate(cells):
         check_cell(f"cells[{index}]", cell)
     sizes = [output_size(cell) for cell in cells]
-    if residual and len(set(sizes)) > 1:
+    if check_bool("residual", residual) and len(set(sizes)) > 1:
         raise ValueError(f"residual: expected layers of one output size, got {sizes}")
     return StackedCell(tuple(cells), residual)

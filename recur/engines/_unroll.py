@@ -5,9 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from recur._checks import as_array, as_flags, brief, check_floating, check_hashable, check_tree
+from recur._checks import as_array, as_flags, brief, check_bool, check_floating, check_hashable, check_tree
 from recur._types import Array, Bool, Float, Params, State
 from recur.cells._base import Cell, check_cell, parameter_shapes
 from recur.engines._auto import Auto
@@ -92,9 +91,7 @@ def unroll(
         mask=mask,
         reset=reset,
     )
-    if not isinstance(reverse, bool | np.bool_):
-        raise TypeError(f"reverse: expected True or False, got {brief(reverse)}; it is static, not an array")
-    return _run(cell, problem, engine=engine, reverse=bool(reverse))
+    return _run(cell, problem, engine=engine, reverse=check_bool("reverse", reverse))
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "engine", "reverse"))

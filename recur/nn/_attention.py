@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_positive, is_one_of
+from recur._checks import check_dtype, check_positive, is_one_of
 from recur._types import Array, Bool, Float
+from recur.nn._layout import check_rngs
 
 SCORES = ("dot", "general", "additive")
 
@@ -48,6 +49,8 @@ class Attention(nnx.Module):
                 f"attention: expected a memory as wide as its queries for 'dot', got {memory_size} and {query_size}; "
                 f"take 'general', or cells whose sizes agree (both directions of a memory count)"
             )
+        check_rngs(rngs)
+        check_dtype("dtype", dtype)
         self.score = score
         made = {"rngs": rngs, "param_dtype": dtype}
         if score == "dot":

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from recur._checks import brief, check_number, check_positive
 from recur._types import Array, Float, Int, PyTree
-from recur.nn._generate import Step, check_step
+from recur.nn._generate import Step, check_end, check_step
 from recur.nn._layout import as_ids
 
 
@@ -93,6 +93,7 @@ def beam_search(
     if not check_number("alpha", alpha) >= 0:
         raise ValueError(f"alpha: expected a number >= 0, got {alpha}")
     width, steps = check_positive("beam_size", beam_size), check_positive("max_length", max_length)
+    end = check_end(end)
     dtype = check_step(step, state, start)
 
     def penalty(length: Any) -> jax.Array:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from recur._checks import brief
 from recur.tasks._files import read_json, write_json
 
 
@@ -18,6 +19,7 @@ class Labels:
         names: The distinct names; their number is the number of classes.
 
     Raises:
+        TypeError: Something that is no tuple of strings.
         ValueError: No name, or one twice.
 
     Example:
@@ -71,11 +73,13 @@ class Labels:
         Raises:
             ValueError: No such file, or it holds no labels.
         """
-        return cls(tuple(read_json(path, "labels")["names"]))
+        return cls(read_json(path, "labels", "names"))
 
 
 def check_distinct(name: str, strings: Sequence[str]) -> None:
-    """Raises ValueError if there is no string, or one twice."""
+    """Raises unless these are strings, at least one, and each once."""
+    if not isinstance(strings, (tuple, list)) or not all(isinstance(string, str) for string in strings):
+        raise TypeError(f"{name}: expected a tuple of strings, got {brief(strings)}")
     if not strings:
         raise ValueError(f"{name}: expected at least one, got none; give data with content")
     repeated = next((string for string, count in collections.Counter(strings).items() if count > 1), None)

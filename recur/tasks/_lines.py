@@ -2,13 +2,12 @@
 
 import os
 import pathlib
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
 from recur._checks import check_positive
-from recur.tasks._text import read_text
+from recur.tasks._text import normal_form, read_text
 
 
 class Lines(Sequence[str]):
@@ -65,7 +64,7 @@ class Lines(Sequence[str]):
                 f"data: expected UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset {offset} of "
                 f"{self.path}, line {index + 1}; convert the file, for example with iconv -t UTF-8"
             ) from None
-        return unicodedata.normalize("NFC", line.rstrip("\r\n"))
+        return normal_form(line.rstrip("\r\n"), self.path)
 
 
 def read_lines(path: str | os.PathLike) -> list[str]:

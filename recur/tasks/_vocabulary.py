@@ -62,6 +62,7 @@ class Vocabulary:
         tokens: The distinct tokens; token n has number n + 4.
 
     Raises:
+        TypeError: Something that is no tuple of strings.
         ValueError: No token, or one twice.
 
     Example:
@@ -195,4 +196,4 @@ class Vocabulary:
         Raises:
             ValueError: No such file, or it holds no vocabulary.
         """
-        return cls(tuple(read_json(path, "vocabulary")["tokens"]))
+        return cls(read_json(path, "vocabulary", "tokens"))

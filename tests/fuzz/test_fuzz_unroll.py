@@ -1,14 +1,11 @@
 """Arrays and trees that do not fit, in `recur.unroll` and in every measurement of gradient flow."""
 
-import functools
-
-import hypothesis
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
 from fuzz_cases import answer, cases
-from fuzz_strategies import anything, arrays, sizes, spoiled
+from fuzz_strategies import arrays, sizes, spoiled
 
 import recur
 from recur import cells, engines, flow
@@ -88,7 +85,11 @@ FLOW = {
     "sensitivity": (flow.parameter_sensitivity, COMMON | {"direction": PARAMS}, OWN | {"direction": trees}),
     "gates": (flow.gate_statistics, COMMON, OWN),
     "jacobians": (flow.jacobians, COMMON, OWN),
-    "snr": (flow.gradient_snr, COMMON | {"xs": XS[:, :, None].repeat(2, 2).at[0, 0, 0].add(1)}, OWN | {"cotangent": arrays()}),
+    "snr": (
+        flow.gradient_snr,
+        COMMON | {"xs": XS[:, :, None].repeat(2, 2).at[0, 0, 0].add(1)},
+        OWN | {"cotangent": arrays()},
+    ),
 }
 READ = {
     "dimension": (flow.kaplan_yorke_dimension, {"spectrum": XS[0, 0]}, {"spectrum": st.one_of(SPECTRA, arrays())}),
