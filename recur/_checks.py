@@ -2,8 +2,10 @@
 
 import numbers
 import operator
+import os
+import pathlib
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -34,6 +36,32 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     if not (array.dtype.kind in "biu" or jnp.issubdtype(array.dtype, jnp.floating)):
         raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
     return array.astype(np.float64)
+
+
+def as_whole_numbers(name: str, values: Any, below: int | None = None) -> np.ndarray:
+    """Returns whole numbers as an array of NumPy, or raises where they are none, or outside of 0 to `below` - 1."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}: expected whole numbers, got {type(values).__name__}: {error}") from None
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name}: expected whole numbers, got {brief(values)}; give their index in the vocabulary")
+    if below is not None and array.size and not 0 <= array.min() <= array.max() < below:
+        raise ValueError(f"{name}: expected numbers from 0 to {below - 1}, got {array.min()} to {array.max()}")
+    return array if array.size else np.zeros(array.shape, np.int64)
+
+
+def check_sized(name: str, values: Any, kinds: Any = Sequence) -> None:
+    """Raises TypeError unless `values` is a sequence, or an array with at least one axis."""
+    if not (isinstance(values, kinds) or getattr(values, "ndim", 0) > 0):
+        raise TypeError(f"{name}: expected a sequence, got {brief(values)}")
+
+
+def as_path(name: str, path: Any) -> pathlib.Path:
+    """Returns `path` as a path, or raises TypeError where it is none."""
+    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
+        raise TypeError(f"{name}: expected the path of a file, got {brief(path)}")
+    return pathlib.Path(path)
 
 
 def as_list(name: str, values: Any) -> list:
@@ -115,6 +143,25 @@ def check_key(name: str, key: Any) -> None:
         raise TypeError(f"{name}: expected one PRNG key, got keys of shape {key.shape}; jax.vmap runs over many")
 
 
+def check_arrays(name: str, tree: Any) -> None:
+    """Raises TypeError unless all leaves of a tree are arrays."""
+    check_sortable(name, tree)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            label = name + jax.tree_util.keystr(path)
+            raise TypeError(f"{label}: expected an array, got {brief(leaf)}; make it one, or leave it out")
+
+
+def check_sortable(name: str, tree: Any) -> None:
+    """Raises TypeError unless JAX can go through a tree: the keys of each dict must have an order."""
+    try:
+        jax.tree.structure(tree)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: expected dicts whose keys can be sorted, got {brief(tree)}; name all by str"
+        ) from None
+
+
 def check_hashable(name: str, value: Any) -> None:
     """Raises TypeError unless `value` can stand in a cache, as the static argument of a jitted function must."""
     try:
@@ -133,6 +180,12 @@ def check_number(name: str, value: Any) -> float:
         return float(value)
     except OverflowError:
         raise ValueError(f"{name}: expected a number that a float can hold, got {brief(value)}") from None
+
+
+def check_callable(name: str, value: Any, form: str) -> None:
+    """Raises TypeError unless `value` is a function; `form` shows which."""
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function {form}, got {brief(value)}")
 
 
 def check_bool(name: str, value: Any) -> bool:
@@ -168,6 +221,7 @@ def check_tree(name: str, tree: Any, expected: Any, remedy: str, *, dtypes: bool
         TypeError: Other structure or dtype.
         ValueError: Other shape.
     """
+    check_sortable(name, tree)
     if jax.tree.structure(tree) != jax.tree.structure(expected):
         raise TypeError(f"{name}: expected {_outline(expected)}, got {_outline(tree)}; {remedy}")
     for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(expected), strict=True):

@@ -6,7 +6,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import as_array, as_flags, brief, check_bool, check_floating, check_hashable, check_tree
+from recur._checks import (
+    as_array,
+    as_flags,
+    brief,
+    check_bool,
+    check_floating,
+    check_hashable,
+    check_sortable,
+    check_tree,
+)
 from recur._types import Array, Bool, Float, Params, State
 from recur.cells._base import Cell, check_cell, parameter_shapes
 from recur.engines._auto import Auto
@@ -117,6 +126,7 @@ def _check_values(cell: Any, engine: Any) -> None:
 
 
 def _check_params(cell: Cell, params: Any, input_size: int) -> None:
+    check_sortable("params", params)
     if _shapes(params) == _shapes(parameter_shapes(cell, input_size)):
         return
     for size in sorted(

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from recur._checks import (
     LARGEST,
-    brief,
+    check_arrays,
+    check_callable,
     check_floating,
     check_key,
     check_number,
@@ -160,7 +161,7 @@ def stream(
     options = {"key": key, **_read_truncation(temperature, top_k, top_p)}
     choose = _likeliest if key is None else functools.partial(jax.jit(_draw, static_argnames="top_k"), **options)
     places = itertools.count() if max_length is None else range(check_positive("max_length", max_length))
-    _check_callable(step)
+    check_callable("step", step, "(state, token) -> (logits, state)")
     return _stream(step, state, as_ids("start", start), choose, places, check_end(end))
 
 
@@ -214,10 +215,8 @@ def check_step(step: Step, state: PyTree, token: Int[Array, "*B"]) -> Any:
         TypeError: A step that changes the structure or dtypes of the state.
         ValueError: A step that changes its shapes.
     """
-    _check_callable(step)
-    for leaf in jax.tree.leaves(state):
-        if not hasattr(leaf, "shape"):
-            raise TypeError(f"state: expected a tree of arrays, got {brief(leaf)} in it; make it an array")
+    check_callable("step", step, "(state, token) -> (logits, state)")
+    check_arrays("state", state)
     logits, after = jax.eval_shape(step, state, token)
     check_tree("state after a step", after, state, "a step must return a state like the one it got")
     return jnp.promote_types(jnp.float32, logits.dtype)
@@ -245,11 +244,6 @@ def _draw(
     return jnp.take_along_axis(tokens, rank[..., None], axis=-1)[..., 0]
 
 
-def _check_callable(step: Any) -> None:
-    if not callable(step):
-        raise TypeError(f"step: expected a function (state, token) -> (logits, state), got {brief(step)}")
-
-
 def check_end(end: Any) -> int | None:
     """Returns the token that ends a sequence as an int, None as None, or raises if it is no token."""
     if end is not None and not 0 <= check_whole("end", end) <= LARGEST:
@@ -263,7 +257,7 @@ def _read_truncation(temperature: Any, top_k: int | None, top_p: Any) -> dict[st
         check_positive("top_k", top_k)
     temperature = _read_number("temperature", temperature)
     if isinstance(temperature, float) and not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, got {temperature}; nn.greedy is the limit at 0")
+        raise ValueError(f"temperature: expected a number above 0, got {temperature:g}; nn.greedy is the limit at 0")
     top_p = None if top_p is None else _read_number("top_p", top_p)
     if isinstance(top_p, float) and not 0 < top_p <= 1:
         raise ValueError(f"top_p: expected a probability in (0, 1], got {top_p}")

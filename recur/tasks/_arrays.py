@@ -3,11 +3,10 @@
 import os
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from recur._checks import brief
+from recur._checks import as_path, brief
 
 # RuntimeError: an encrypted file. MemoryError: a header that claims more than there is.
 _DAMAGED = (ValueError, KeyError, EOFError, OSError, RuntimeError, MemoryError, OverflowError, SyntaxError)
@@ -31,7 +30,7 @@ def read_arrays(path: str | os.PathLike, shapes: Mapping[str, tuple[int | str, .
         ValueError: It is empty, no archive, damaged, lacks an array, or one has another shape, is no array of
             numbers, or holds a NaN or an infinity; the message names file and array.
     """
-    path = Path(path)
+    path = as_path("path", path)
     wanted = ", ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in shapes.items())
     expected = f"expected a NumPy archive with the arrays {wanted} (numpy.savez)"
     if not path.exists():

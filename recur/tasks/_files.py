@@ -5,6 +5,8 @@ import os
 import pathlib
 from typing import Any
 
+from recur._checks import as_path
+
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes a value as JSON, under another name first, so that a killed process leaves no half file."""
@@ -23,7 +25,7 @@ def read_json(path: str | os.PathLike, kind: str, field: str) -> tuple[str, ...]
         ValueError: A file that is missing, unreadable, no JSON, of another kind, or without these strings.
     """
     try:
-        value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        value = json.loads(as_path("path", path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"path: expected a saved {kind}, got {path}: {error.strerror}; check the path") from None
     # RecursionError: brackets in brackets, without end.

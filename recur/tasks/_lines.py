@@ -1,12 +1,11 @@
 """Files of lines: whole, or one line at a time out of a file larger than memory."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import as_path, check_positive
 from recur.tasks._text import normal_form, read_text
 
 
@@ -27,7 +26,7 @@ class Lines(Sequence[str]):
     """
 
     def __init__(self, path: str | os.PathLike, *, buffer_bytes: int = 1 << 20):
-        self.path = pathlib.Path(path)
+        self.path = as_path("path", path)
         bounds, size = [np.zeros(1, np.int64)], 0
         check_positive("buffer_bytes", buffer_bytes)
         try:

@@ -4,6 +4,7 @@ import codecs
 import dataclasses
 import functools
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from recur._checks import brief, check_positive
+from recur._checks import as_path, brief, check_positive
 
 MOST_MARKS = 255
 """Combining marks that may follow each other; the Unicode standard's own limit for streams is 30."""
@@ -76,7 +77,7 @@ def text_chunks(path: str | os.PathLike, *, buffer_bytes: int = 1 << 20, nfc: bo
         ValueError: A missing, unreadable or empty file, bytes that are no UTF-8 (their offset is named), or more than
             255 combining marks in a row, which no text has and which take for ever to put in order.
     """
-    path, buffer_bytes = pathlib.Path(path), check_positive("buffer_bytes", buffer_bytes)
+    path, buffer_bytes = as_path("path", path), check_positive("buffer_bytes", buffer_bytes)
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     held, done, is_empty = "", 0, True
     try:
@@ -130,9 +131,15 @@ def normal_form(text: str, path: str | os.PathLike) -> str:
     Raises:
         ValueError: Too many combining marks in a row: the time to sort them grows with their square.
     """
-    if not text.isascii() and _marks().search(text):
+    if _may_hold_a_run(text) and _marks().search(text):
         raise ValueError(f"data: expected text, got more than {MOST_MARKS} combining marks in a row in {path}; mend it")
     return unicodedata.normalize("NFC", text)
+
+
+def _may_hold_a_run(text: str) -> bool:
+    """Whether a quick look at one character in 128 finds two neighbours that are marks, as in every run too long."""
+    are_marks = [unicodedata.combining(char) > 0 for char in text[:: (MOST_MARKS + 1) // 2]]
+    return not text.isascii() and any(a and b for a, b in itertools.pairwise(are_marks))
 
 
 @functools.cache
@@ -151,7 +158,6 @@ def read_text(path: str | os.PathLike, *, nfc: bool = True) -> str:
     return "".join(text_chunks(path, nfc=nfc))
 
 
-@functools.cache
 def standard_library_source(least_characters: int = 1_000_000) -> str:
     """Returns the source text of the running Python's standard library: real text on every machine.
 
@@ -160,6 +166,11 @@ def standard_library_source(least_characters: int = 1_000_000) -> str:
     Raises:
         ValueError: An installation without library source.
     """
+    return _library_source(check_positive("least_characters", least_characters))
+
+
+@functools.cache
+def _library_source(least_characters: int) -> str:
     folder = pathlib.Path(sysconfig.get_path("stdlib"))
     parts, count = [], 0
     for path in sorted(folder.glob("*.py")):

@@ -72,7 +72,7 @@ def time_limit(seconds):
         signal.signal(signal.SIGALRM, before)
 
 
-def answer(names, call, *args, **kwargs):
+def answer(names, call, /, *args, **kwargs):
     """Returns ``(result, None)`` or ``(None, error)``, an error being one that says which argument is wrong.
 
     That is a ValueError or TypeError, raised by code of this project itself, whose words before the first colon hold

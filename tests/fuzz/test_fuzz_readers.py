@@ -238,3 +238,10 @@ def test_a_line_of_100_mb_is_refused_in_a_word(kind, reader, one_line):
         assert "holds no record" in str(error)
     assert found is None
     assert len(str(error)) < 500
+
+
+@cases(30, before=st.integers(0, 300), count=st.integers(250, 260), mark=st.sampled_from(["\u0301", "\u0316"]))
+def test_marks_are_counted_exactly(before, count, mark, folder):
+    text = "x" * before + mark * count + "y"
+    found, error = answer({"data"}, tasks.read_text, written(folder, "marks.txt", text.encode()))
+    assert (error is None) == (count <= 255)
