@@ -74,13 +74,17 @@ def test_flags_of_experiments(call):
     assert_read_or_refused(CONFIGS[script], words)
 
 
+def assert_one_line(error):
+    assert _main.describe(error)
+    assert "\n" not in _main.describe(error)
+
+
 def assert_read_or_refused(config, words):
     """A configuration that says what the flags say, or what `_main.run` turns into one line and exit code 2."""
     try:
         found = read(config, words)
     except (flags.Error, ValueError, OSError) as error:
-        assert _main.describe(error)
-        assert "\n" not in _main.describe(error)
+        assert_one_line(error)
     else:
         for field in dataclasses.fields(found):
             assert type(getattr(found, field.name)) is type(field.default)
@@ -137,8 +141,11 @@ def test_runs_that_are_there(call, folder):
     try:
         _folder.open_folder(script, config)
     except (ValueError, OSError) as error:
-        assert "\n" not in _main.describe(error)
-        assert path.read_bytes() == data
+        assert_one_line(error)
+        data_after = path.read_bytes()
+    else:
+        data_after = data
+    assert data_after == data
 
 
 OWN = (
@@ -164,7 +171,7 @@ def test_flags_of_the_gradient_benchmark(words):
             flags.FLAGS(["script", *words])
             found = gradient_norms._config()
         except (flags.Error, ValueError) as error:
-            assert _main.describe(error)
+            assert_one_line(error)
         else:
             assert found.seeds >= 1
             assert min(found.lengths) >= 2

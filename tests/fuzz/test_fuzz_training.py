@@ -20,8 +20,8 @@ DATA = {"x": np.ones((4, 2), np.float32)}
 
 
 def loss(params, batch, key):
-    """A mean square, of no meaning."""
-    return jnp.mean((batch["x"] @ params["w"]) ** 2), {}
+    """The same for all data, whatever they are."""
+    return jnp.sum(params["w"] ** 2), {}
 
 
 def row(call, own=None, **arguments):
