@@ -27,7 +27,7 @@ HOMES = [
 ]
 
 
-def cases(count, **strategies):
+def cases(count, /, **strategies):
     """Runs a test on so many drawn cases, `NIGHTLY` times as many in `make fuzz`; it fails if it ran on fewer."""
     wanted = count * (NIGHTLY if hypothesis.settings.get_current_profile_name() == "nightly" else 1)
 

@@ -131,13 +131,13 @@ DATA = {
 }
 
 
-@cases(200, call=spoiled(DATA))
+@cases(84, call=spoiled(DATA))
 def test_data_functions(call):
     _, function, arguments = call
     answer({*arguments, "data", "names", "tokens"}, function, **arguments)
 
 
-@cases(40, sequences=st.lists(st.lists(st.text(max_size=2), max_size=4), max_size=4))
+@cases(17, sequences=st.lists(st.lists(st.text(max_size=2), max_size=4), max_size=4))
 def test_a_vocabulary_gives_back_what_it_knows(sequences):
     vocabulary, error = answer({"sequences"}, tasks.Vocabulary.build, sequences)
     if error is None:

@@ -68,7 +68,7 @@ def scripts(draw):
     return script, None, draw(command_lines(names))
 
 
-@cases(250, call=scripts())
+@cases(105, call=scripts())
 def test_flags_of_experiments(call):
     script, _, words = call
     assert_read_or_refused(CONFIGS[script], words)
@@ -122,7 +122,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("configs")
 
 
-@cases(120, call=stored())
+@cases(50, call=stored())
 def test_stored_configurations(call, folder):
     script, _, data = call
     path = folder / "config.json"
@@ -131,7 +131,7 @@ def test_stored_configurations(call, folder):
     assert_read_or_refused(CONFIGS[script], [f"--config={path}"])
 
 
-@cases(60, call=stored())
+@cases(25, call=stored())
 def test_runs_that_are_there(call, folder):
     """A folder that holds another run, or a file that is none, is refused and left as it is."""
     script, _, data = call
@@ -164,7 +164,7 @@ OWN = (
 )
 
 
-@cases(100, words=command_lines(OWN))
+@cases(42, words=command_lines(OWN))
 def test_flags_of_the_gradient_benchmark(words):
     with flagsaver.flagsaver():
         try:
@@ -194,7 +194,7 @@ BENCHMARKS = {
 
 
 @cases(
-    60, call=spoiled({name: (call, given, own) for name, (call, given, own) in BENCHMARKS.items()}, junk=st.nothing())
+    25, call=spoiled({name: (call, given, own) for name, (call, given, own) in BENCHMARKS.items()}, junk=st.nothing())
 )
 def test_values_of_the_other_benchmarks(call):
     """Values as absl hands them over: of the right type, and any at all."""

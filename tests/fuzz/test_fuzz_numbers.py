@@ -180,31 +180,31 @@ def names_of(arguments):
     return {*arguments, "cells", "gates", "batches", "initialiser", "declaration"}
 
 
-@cases(150, call=spoiled(FACTORIES))
+@cases(63, call=spoiled(FACTORIES))
 def test_cells(call):
     name, function, arguments = call
     answer(names_of(arguments), function, **arguments)
 
 
-@cases(40, call=spoiled(ENGINES))
+@cases(17, call=spoiled(ENGINES))
 def test_engines(call):
     _, function, arguments = call
     answer(arguments, function, **arguments)
 
 
-@cases(150, call=spoiled(DRAWN))
+@cases(63, call=spoiled(DRAWN))
 def test_drawn_tasks(call):
     name, function, arguments = call
     answer(arguments, function, **arguments)
 
 
-@cases(80, call=spoiled(TRAINING))
+@cases(34, call=spoiled(TRAINING))
 def test_training(call):
     _, function, arguments = call
     answer({*arguments, "optimizer", "schedule"}, function, **arguments)
 
 
-@cases(60, call=spoiled(FLOW))
+@cases(25, call=spoiled(FLOW))
 def test_flow_numbers(call):
     _, function, arguments = call
     answer(arguments, function, **arguments)

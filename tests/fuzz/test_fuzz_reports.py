@@ -66,7 +66,7 @@ def assert_inert(page, scripts=1):
 
 
 @cases(
-    100,
+    42,
     title=words,
     lead=words,
     rows=st.lists(st.dictionaries(words, cells, min_size=1, max_size=3), max_size=3),
@@ -87,7 +87,7 @@ def test_a_page(title, lead, rows, texts):
     assert own <= OWN_ATTRIBUTES
 
 
-@cases(60, rows=st.lists(st.dictionaries(st.one_of(words, hostile), cells, max_size=3), max_size=3))
+@cases(25, rows=st.lists(st.dictionaries(st.one_of(words, hostile), cells, max_size=3), max_size=3))
 def test_tables(rows):
     """Markdown shows tags as text, and every row is one line."""
     text, error = answer({"rows"}, report.markdown_table, rows)
@@ -98,7 +98,7 @@ def test_tables(rows):
         assert len({line.replace("\\\\", "").replace("\\|", "").count("|") for line in text.splitlines()}) <= 1
 
 
-@cases(12, label=words, title=words)
+@cases(5, label=words, title=words)
 def test_drawings(label, title):
     # A font need not have every letter.
     warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -143,7 +143,7 @@ plain = st.recursive(
 )
 
 
-@cases(60, rows=st.lists(st.dictionaries(st.text(max_size=3), plain, max_size=3), min_size=1, max_size=3))
+@cases(25, rows=st.lists(st.dictionaries(st.text(max_size=3), plain, max_size=3), min_size=1, max_size=3))
 def test_records_come_back_as_they_were_written(rows, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "rows.jsonl"
     report.write_jsonl(path, rows)
@@ -174,7 +174,7 @@ RECORDS = json.loads(
 )
 
 
-@cases(60, data=st.data())
+@cases(25, data=st.data())
 def test_fuzzed_records(data, tmp_path_factory):
     """A record with a field that is missing, or something else, makes a page or one line that says which record."""
     records = [dict(record) for record in RECORDS]

@@ -95,13 +95,13 @@ INTEROP = {
 }
 
 
-@cases(40, call=spoiled(TRAIN))
+@cases(17, call=spoiled(TRAIN))
 def test_training(call):
     _, function, arguments = call
     answer({*arguments, "batch_size", "monitor", "shuffle"}, function, **arguments)
 
 
-@cases(40, call=spoiled(INTEROP))
+@cases(17, call=spoiled(INTEROP))
 def test_weights_of_other_libraries(call):
     _, function, arguments = call
     answer({*arguments, "source", "layers"}, function, **arguments)

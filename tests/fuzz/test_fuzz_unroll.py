@@ -100,7 +100,7 @@ READ = {
 }
 
 
-@cases(120, call=spoiled(UNROLL))
+@cases(50, call=spoiled(UNROLL))
 def test_unroll(call):
     _, function, arguments = call
     run, error = answer({*arguments, "states", "input_size"}, function, **arguments)
@@ -111,13 +111,13 @@ def test_unroll(call):
             assert not np.asarray(run.outputs)[~np.asarray(mask)].any()
 
 
-@cases(80, call=spoiled(FLOW))
+@cases(34, call=spoiled(FLOW))
 def test_flow(call):
     _, function, arguments = call
     answer({*arguments, "states", "input_size"}, function, **arguments)
 
 
-@cases(60, call=spoiled(READ))
+@cases(25, call=spoiled(READ))
 def test_readings_of_spectra(call):
     _, function, arguments = call
     answer(arguments, function, **arguments)
