@@ -124,7 +124,8 @@ def check_batch_shape(name: str, shape: Any) -> tuple[int, ...]:
 def check_dtype(name: str, dtype: Any, kind: Any = jnp.floating) -> Any:
     """Returns `dtype`, or raises TypeError unless it is a floating one; with `jnp.inexact`, real or complex."""
     try:
-        is_floating = dtype is not None and jnp.issubdtype(jnp.dtype(dtype), kind)
+        is_none = dtype is None or isinstance(dtype, jax.Array | np.ndarray | np.generic)
+        is_floating = not is_none and jnp.issubdtype(jnp.dtype(dtype), kind)
     except (TypeError, ValueError):
         is_floating = False
     if not is_floating:
