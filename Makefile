@@ -2,6 +2,7 @@
 #   make report           the main job: measures how gradients flow and writes a page; PRESET=standard, full for more
 #   make test [PEERS=1]   lint and all tests; PEERS=1 also compares with torch and Keras, live
 #   make test-slow        the long runs that `make test` leaves out
+#   make fuzz             twenty times the fuzzed cases of `make test`, drawn anew: for the night
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
@@ -15,13 +16,16 @@ EXTRAS := test$(if $(PEERS),$(comma)peers)
 BASE_STAMP := $(VENV)/.installed-report-data
 TEST_STAMP := $(VENV)/.installed-test$(if $(PEERS),-peers)
 
-.PHONY: report test test-slow lint format clean
+.PHONY: report test test-slow fuzz lint format clean
 
 report: $(BASE_STAMP)
 	$(PY) -m benchmarks.gradient_norms --preset=$(PRESET) --out=$(OUT) $(ARGS)
 
 test: lint
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+
+fuzz: $(TEST_STAMP)
+	$(PY) -m pytest tests/fuzz -n 2 --dist worksteal --hypothesis-profile=nightly $(ARGS)
 
 test-slow: $(TEST_STAMP)
 	$(PY) -m pytest -m slow $(ARGS)

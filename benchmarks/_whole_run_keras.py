@@ -20,7 +20,7 @@ def train(settings: dict[str, Any]) -> dict[str, float]:
     import numpy as np
 
     keras.utils.set_random_seed(settings["seed"])
-    with np.load(settings["data"]) as data:
+    with np.load(settings["data"], allow_pickle=False) as data:
         x, y = data["x"], data["y"]
     first, end = settings["training"], settings["training"] + settings["validation"]
     model = keras.Sequential([keras.layers.Input(x.shape[1:])])

@@ -195,7 +195,11 @@ def from_flags(config: type[C], flag_values: flags.FlagValues = flags.FLAGS) -> 
     for field in dataclasses.fields(config):
         flag = flag_values[field.name]
         values[field.name] = stored[field.name] if not flag.present and field.name in stored else flag.value
-    return config(**values)
+    try:
+        return config(**values)
+    # Flags have the right types: the file has not.
+    except TypeError as error:
+        raise ValueError(f"config: {flag_values['config'].value}: {error}") from None
 
 
 def read_config(path: str, config: type[CellConfig]) -> dict[str, Any]:
@@ -208,7 +212,7 @@ def read_config(path: str, config: type[CellConfig]) -> dict[str, Any]:
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
         experiment, options = stored["experiment"], dict(stored["config"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"config: expected the config.json of a run, got {path} ({error!r})") from None
     unknown = sorted(set(options) - {field.name for field in dataclasses.fields(config)})
     if unknown:

@@ -58,7 +58,7 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
         # Of an option that is younger than the run it has the default, which is what was done before.
         defaults = {field.name: field.default for field in dataclasses.fields(config)}
         before = {**defaults, "experiment": stored["experiment"], **stored["config"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: holds no configuration of a run ({error!r}); give another --workdir") from None
     # Any other schedule depends on how long the run is, so that a longer one is another run from its first step.
     may_grow = MAY_GROW if values.get("schedule") == "constant" else ()

@@ -2,19 +2,83 @@
 
 import numbers
 import operator
+import os
+import pathlib
 import reprlib
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+LARGEST = 2**31 - 1
+"""The largest size of an axis, and the largest number of steps, that 32-bit integers count."""
 
 
 def as_array(name: str, array: Any) -> jax.Array:
     """Returns `array` as a JAX array, or raises TypeError where JAX knows none like it."""
     try:
-        return jnp.asarray(array)
-    except (TypeError, ValueError) as error:
+        array = jnp.asarray(array)
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
+    if jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+    return array
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """Returns real numbers as an array of NumPy in float64, or raises TypeError where they are none."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, got {type(values).__name__}: {error}") from None
+    if not (array.dtype.kind in "biu" or jnp.issubdtype(array.dtype, jnp.floating)):
+        raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
+    return array.astype(np.float64)
+
+
+def as_whole_numbers(name: str, values: Any, below: int | None = None) -> np.ndarray:
+    """Returns whole numbers as an array of NumPy, or raises where they are none, or outside of 0 to `below` - 1."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}: expected whole numbers, got {type(values).__name__}: {error}") from None
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name}: expected whole numbers, got {brief(values)}; give their index in the vocabulary")
+    if below is not None and array.size and not 0 <= array.min() <= array.max() < below:
+        raise ValueError(f"{name}: expected numbers from 0 to {below - 1}, got {array.min()} to {array.max()}")
+    return array if array.size else np.zeros(array.shape, np.int64)
+
+
+def check_sized(name: str, values: Any, kinds: Any = Sequence) -> None:
+    """Raises TypeError unless `values` is a sequence, or an array with at least one axis."""
+    if not (isinstance(values, kinds) or getattr(values, "ndim", 0) > 0):
+        raise TypeError(f"{name}: expected a sequence, got {brief(values)}")
+
+
+def as_path(name: str, path: Any) -> pathlib.Path:
+    """Returns `path` as a path, or raises TypeError where it is none."""
+    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
+        raise TypeError(f"{name}: expected the path of a file, got {brief(path)}")
+    return pathlib.Path(path)
+
+
+def as_list(name: str, values: Any) -> list:
+    """Returns what `values` holds as a list, or raises TypeError where there is nothing to go through."""
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name}: expected a sequence, got {brief(values)}; put it in a list") from None
+
+
+def is_one_of(value: Any, choices: Collection[Any]) -> bool:
+    """Whether `value` is among the choices; an array, or a list, which no set or dict can be asked for, never is."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return value in choices
 
 
 def as_flags(name: str, flags: Any, shape: tuple[int, ...], remedy: str) -> jax.Array | None:
@@ -29,16 +93,44 @@ def as_flags(name: str, flags: Any, shape: tuple[int, ...], remedy: str) -> jax.
 
 
 def check_positive(name: str, value: Any) -> int:
-    """Returns `value` as an int, or raises if it is no whole number of at least 1."""
+    """Returns `value` as an int, or raises if it is no whole number of at least 1, or one that no array can have."""
+    number = check_whole(name, value, ">= 1")
+    if not 1 <= number <= LARGEST:
+        bound = f"expected a whole number {'>= 1' if number < 1 else f'<= {LARGEST}'}"
+        raise ValueError(f"{name}: {bound}, got {number}")
+    return number
+
+
+def check_whole(name: str, value: Any, bound: str = "") -> int:
+    """Returns `value` as an int, or raises TypeError if it is no whole number; `bound` is told beside it."""
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = operator.index(value)
+        return operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected a whole number >= 1, got {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{name}: expected a whole number >= 1, got {number}")
-    return number
+        raise TypeError(f"{name}: expected a whole number{bound and ' '}{bound}, got {brief(value)}") from None
+
+
+def check_batch_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Returns `shape` as a tuple of ints, or raises unless it is one of sizes of at least 0."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{name}: expected a tuple of sizes, got {brief(shape)}")
+    sizes = tuple(check_whole(name, size, ">= 0 for each axis") for size in shape)
+    if not all(0 <= size <= LARGEST for size in sizes):
+        raise ValueError(f"{name}: expected sizes from 0 to {LARGEST}, got {sizes}")
+    return sizes
+
+
+def check_dtype(name: str, dtype: Any, kind: Any = jnp.floating) -> Any:
+    """Returns `dtype`, or raises TypeError unless it is a floating one; with `jnp.inexact`, real or complex."""
+    try:
+        is_none = dtype is None or isinstance(dtype, jax.Array | np.ndarray | np.generic)
+        is_floating = not is_none and jnp.issubdtype(jnp.dtype(dtype), kind)
+    except (TypeError, ValueError):
+        is_floating = False
+    if not is_floating:
+        raise TypeError(f"{name}: expected a floating dtype, got {brief(dtype)}; give one such as jnp.float32")
+    return dtype
 
 
 def check_key(name: str, key: Any) -> None:
@@ -52,6 +144,25 @@ def check_key(name: str, key: Any) -> None:
         raise TypeError(f"{name}: expected one PRNG key, got keys of shape {key.shape}; jax.vmap runs over many")
 
 
+def check_arrays(name: str, tree: Any) -> None:
+    """Raises TypeError unless all leaves of a tree are arrays."""
+    check_sortable(name, tree)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            label = name + jax.tree_util.keystr(path)
+            raise TypeError(f"{label}: expected an array, got {brief(leaf)}; make it one, or leave it out")
+
+
+def check_sortable(name: str, tree: Any) -> None:
+    """Raises TypeError unless JAX can go through a tree: the keys of each dict must have an order."""
+    try:
+        jax.tree.structure(tree)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: expected dicts whose keys can be sorted, got {brief(tree)}; name all by str"
+        ) from None
+
+
 def check_hashable(name: str, value: Any) -> None:
     """Raises TypeError unless `value` can stand in a cache, as the static argument of a jitted function must."""
     try:
@@ -63,10 +174,26 @@ def check_hashable(name: str, value: Any) -> None:
 
 
 def check_number(name: str, value: Any) -> float:
-    """Returns `value` as a float, or raises TypeError if it is no real number."""
+    """Returns `value` as a float, or raises if it is no real number, or one that is too large for a float."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {brief(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number that a float can hold, got {brief(value)}") from None
+
+
+def check_callable(name: str, value: Any, form: str) -> None:
+    """Raises TypeError unless `value` is a function; `form` shows which."""
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function {form}, got {brief(value)}")
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Returns `value` as a bool, or raises TypeError if it is none: a static choice, no array."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {brief(value)}; it is static, not an array")
+    return bool(value)
 
 
 def check_floating(name: str, array: Any, remedy: str) -> None:
@@ -95,6 +222,7 @@ def check_tree(name: str, tree: Any, expected: Any, remedy: str, *, dtypes: bool
         TypeError: Other structure or dtype.
         ValueError: Other shape.
     """
+    check_sortable(name, tree)
     if jax.tree.structure(tree) != jax.tree.structure(expected):
         raise TypeError(f"{name}: expected {_outline(expected)}, got {_outline(tree)}; {remedy}")
     for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(expected), strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from recur._checks import check_number, check_positive
+from recur._checks import check_batch_shape, check_dtype, check_number, check_positive
 from recur._types import Array, Float, Key, Params, State
 from recur.cells._base import Cell, state_type
 from recur.cells._gates import GateInit, gate_init, gate_product, project_gates
@@ -31,7 +31,9 @@ class AntisymmetricCell(Cell):
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns zeros ``[*batch_shape, H]``."""
-        return state_type("h")(h=jnp.zeros((*batch_shape, self.hidden_size), dtype))
+        batch_shape = check_batch_shape("batch_shape", batch_shape)
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), check_dtype("dtype", dtype, jnp.inexact))
+        return state_type("h")(h=zeros)
 
     def prepare(self, params: Params) -> Params:
         """Puts ``K - K^T - gamma I`` in the place of the free K, in float32 or better."""

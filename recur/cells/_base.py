@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._checks import brief
+from recur._checks import brief, check_hashable, check_whole
 from recur._types import Array, Float, Key, Params, State
 
 
@@ -228,15 +228,32 @@ def _restore(fields: tuple[str, ...], values: tuple) -> State:
     return state_type(*fields)(*values)
 
 
-@functools.cache
+def check_cell(name: str, cell: Any) -> None:
+    """Raises TypeError unless `cell` is a cell that can stand in a cache."""
+    if not isinstance(cell, Cell):
+        raise TypeError(f"{name}: expected a recur.cells.Cell such as recur.cells.lstm(128), got {brief(cell)}")
+    check_hashable(name, cell)
+
+
 def parameter_shapes(cell: Cell, input_size: int) -> Params:
     """Returns the tree of `jax.ShapeDtypeStruct` that ``cell.init`` makes, without drawing anything."""
+    check_cell("cell", cell)
+    return _parameter_shapes(cell, check_whole("input_size", input_size))
+
+
+@functools.cache
+def _parameter_shapes(cell: Cell, input_size: int) -> Params:
     # The key only as a shape: one that is drawn would become part of a program that is being traced.
     key = jax.eval_shape(lambda: jax.random.key(0))
     return jax.eval_shape(lambda key: cell.init(key, input_size), key)
 
 
-@functools.cache
 def output_size(cell: Cell) -> int:
     """Returns the number of output features H of a cell."""
+    check_cell("cell", cell)
+    return _output_size(cell)
+
+
+@functools.cache
+def _output_size(cell: Cell) -> int:
     return jax.eval_shape(lambda: cell.output(cell.initial_state())).shape[-1]

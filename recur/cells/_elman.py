@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from recur._checks import is_one_of
 from recur.cells._init import InitSpec
 from recur.cells._pointwise import Activation, PointwiseCell, pointwise
 
@@ -49,7 +50,7 @@ def elman(
         Elman (1990), "Finding structure in time", Cognitive Science 14,
         https://doi.org/10.1207/s15516709cog1402_1.
     """
-    if activation not in _DECLARED:
+    if not is_one_of(activation, _DECLARED):
         raise ValueError(f"activation: expected one of {sorted(_DECLARED)}, got {activation!r}")
     return _DECLARED[activation](
         hidden_size, kernel_init=kernel_init, recurrent_init=recurrent_init, bias_init=bias_init

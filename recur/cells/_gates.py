@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive
 from recur._types import Array, Float, Initializer, Key, Params
 from recur.cells._init import (
     Chrono,
@@ -58,6 +58,7 @@ class GateInit:
         """
         input_size = check_positive("input_size", input_size)
         check_key("key", key)
+        check_dtype("dtype", dtype)
         for_kernel, for_recurrent, for_bias, for_weights = jax.random.split(key, 4)
         if isinstance(self.bias, Chrono):
             bias = self.bias.biases(for_bias, self.gates, self.keep, self.write, hidden_size, dtype)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from recur._checks import is_one_of
 from recur.cells._init import InitSpec
 from recur.cells._pointwise import PointwiseCell, pointwise
 
@@ -48,7 +49,7 @@ def ind_rnn(
     Reference:
         Li, Li, Cook, Zhu and Gao (2018), https://arxiv.org/abs/1803.04831, eq. 4 and section 4.
     """
-    if activation not in _DECLARED:
+    if not is_one_of(activation, _DECLARED):
         raise ValueError(f"activation: expected one of {sorted(_DECLARED)}, got {activation!r}")
     return _DECLARED[activation](
         hidden_size, kernel_init=kernel_init, recurrent_init=recurrent_init, bias_init=bias_init

@@ -21,6 +21,10 @@ class Constant:
 
     value: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Checks the number."""
+        check_number("value", self.value)
+
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Fills an array; the key is not used."""
         del key
@@ -57,6 +61,10 @@ class Orthogonal:
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Checks the number."""
+        check_number("gain", self.gain)
+
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws a recurrent kernel ``[H, H]``; half precision is rounded from float32, as QR needs it."""
         _check_matrix("Orthogonal", shape)
@@ -76,6 +84,10 @@ class Identity:
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Checks the number."""
+        check_number("gain", self.gain)
+
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Returns ``gain * I``, of a diagonal kernel ``[H]`` its diagonal; the key is not used."""
         del key
@@ -91,6 +103,10 @@ class Gaussian:
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Checks the number."""
+        check_number("gain", self.gain)
+
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws a recurrent kernel ``[H, H]``, or weights ``[H]``."""
         return self.gain / math.sqrt(shape[0]) * jax.random.normal(key, shape, dtype)
@@ -102,6 +118,11 @@ class Uniform:
 
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        check_number("low", self.low)
+        check_number("high", self.high)
 
     def __call__(self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         """Draws an array."""
@@ -181,7 +202,7 @@ def per_gate(argument: str, spec: InitSpec, gates: tuple[str, ...], default: Ini
         TypeError: Neither name, number, callable nor mapping.
     """
     if isinstance(spec, Mapping):
-        unknown = sorted(set(spec) - set(gates))
+        unknown = sorted(set(spec) - set(gates), key=str)
         if unknown:
             raise ValueError(f"{argument}: expected gates among {list(gates)}, got {unknown}")
         return tuple(_initializer(argument, spec[g]) if g in spec else default for g in gates)

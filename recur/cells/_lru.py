@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_number, check_positive
+from recur._checks import check_batch_shape, check_dtype, check_key, check_number, check_positive
 from recur._types import Array, Complex, Float, Key, Params, State
 from recur.cells._base import Affine, Cell, state_type
 from recur.cells._gates import expand_to
@@ -31,6 +31,7 @@ class LRU(Cell):
         """
         input_size, modes = check_positive("input_size", input_size), self.state_size
         check_key("key", key)
+        check_dtype("dtype", dtype)
         for_radius, for_phase, for_kernel, for_readout, for_skip = jax.random.split(key, 5)
         wide = jnp.promote_types(dtype, jnp.float32)
         # |lambda|^2 uniform on [r_min^2, r_max^2] (Lemma 2), 0 left out, as its logarithm stands for it.
@@ -49,6 +50,8 @@ class LRU(Cell):
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns zeros: the output h ``[*batch_shape, H]`` and the modes x ``[*batch_shape, 2, N]``."""
+        batch_shape = check_batch_shape("batch_shape", batch_shape)
+        check_dtype("dtype", dtype, jnp.inexact)
         h, x = (*batch_shape, self.hidden_size), (*batch_shape, 2, self.state_size)
         return state_type("h", "x")(h=jnp.zeros(h, dtype), x=jnp.zeros(x, dtype))
 

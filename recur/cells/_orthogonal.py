@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_positive
+from recur._checks import check_batch_shape, check_dtype, check_positive, is_one_of
 from recur._types import Array, Float, Key, Params, State
 from recur.cells._base import Cell, state_type
 from recur.cells._elman import ACTIVATIONS
@@ -62,7 +62,9 @@ class OrthogonalCell(Cell):
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns zeros ``[*batch_shape, H]``."""
-        return state_type("h")(h=jnp.zeros((*batch_shape, self.hidden_size), dtype))
+        batch_shape = check_batch_shape("batch_shape", batch_shape)
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), check_dtype("dtype", dtype, jnp.inexact))
+        return state_type("h")(h=zeros)
 
     def prepare(self, params: Params) -> Params:
         """Puts the orthogonal Q in the place of the free K, in float32 or better."""
@@ -144,9 +146,9 @@ def orthogonal(
     """
     hidden_size = check_positive("hidden_size", hidden_size)
     known = [MODRELU, *ACTIVATIONS]
-    if activation not in known:
+    if not is_one_of(activation, known):
         raise ValueError(f"activation: expected one of {sorted(known)}, got {activation!r}")
-    if parametrization not in PARAMETRIZATIONS:
+    if not is_one_of(parametrization, PARAMETRIZATIONS):
         raise ValueError(f"parametrization: expected one of {sorted(PARAMETRIZATIONS)}, got {parametrization!r}")
     if negative is None:
         negative = hidden_size // 2 if parametrization == "cayley" else 0

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._checks import brief, check_positive
+from recur._checks import brief, check_batch_shape, check_dtype, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
 from recur.cells._base import Affine, FactoredCell, state_type
 from recur.cells._declaration import Activation, Declaration
@@ -69,7 +69,8 @@ class PointwiseCell(FactoredCell):
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns zeros ``[*batch_shape, H]`` for each field."""
         fields = self.declaration.state
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), dtype)
+        batch_shape = check_batch_shape("batch_shape", batch_shape)
+        zeros = jnp.zeros((*batch_shape, self.hidden_size), check_dtype("dtype", dtype, jnp.inexact))
         return state_type(*fields)(**dict.fromkeys(fields, zeros))
 
     @property
@@ -270,6 +271,13 @@ def pointwise(
     for argument, value in (("gates", gates), ("weights", {} if weights is None else weights)):
         if not isinstance(value, Mapping):
             raise TypeError(f"{argument}: expected a mapping from name to function, got {brief(value)}")
+    for argument, value in (("state", state), ("split", split)):
+        if not isinstance(value, (tuple, list)) or not all(isinstance(entry, str) for entry in value):
+            raise TypeError(f"{argument}: expected a tuple of names, got {brief(value)}")
+    words = {"keep": keep, "write": write, "recurrence": recurrence, "standard": standard, "name": name}
+    for argument, value in words.items():
+        if not isinstance(value, str | None):
+            raise TypeError(f"{argument}: expected a name, got {brief(value)}")
 
     def declare(update: Callable[..., Mapping[str, jax.Array]]) -> Callable[..., PointwiseCell]:
         declaration = Declaration(

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import brief, check_hashable, check_key
+from recur._checks import check_bool, check_key
 from recur._types import Array, Float, Key, Params, State
-from recur.cells._base import Cell, output_size, state_type
+from recur.cells._base import Cell, check_cell, output_size, state_type
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -81,10 +81,8 @@ def stacked(*cells: Cell, residual: bool = False) -> StackedCell:
     if not cells:
         raise ValueError("cells: expected at least one cell, got none")
     for index, cell in enumerate(cells):
-        if not isinstance(cell, Cell):
-            raise TypeError(f"cells[{index}]: expected a recur.cells.Cell such as lstm(128), got {brief(cell)}")
-        check_hashable(f"cells[{index}]", cell)
+        check_cell(f"cells[{index}]", cell)
     sizes = [output_size(cell) for cell in cells]
-    if residual and len(set(sizes)) > 1:
+    if check_bool("residual", residual) and len(set(sizes)) > 1:
         raise ValueError(f"residual: expected layers of one output size, got {sizes}")
     return StackedCell(tuple(cells), residual)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from recur._checks import brief, check_number, check_positive
+from recur._checks import brief, check_number, check_positive, is_one_of
 from recur._types import Array, Float, PyTree, State
 from recur.cells._base import Cell, FactoredCell
 from recur.engines._base import Info, Problem
@@ -54,7 +54,7 @@ class Newton:
         check_positive("max_iters", self.max_iters)
         if self.tol is not None and not check_number("tol", self.tol) > 0:
             raise ValueError(f"tol: expected a positive number or None, got {self.tol}")
-        if self.jacobian not in ("auto", "full", "diagonal"):
+        if not is_one_of(self.jacobian, ("auto", "full", "diagonal")):
             raise ValueError(f"jacobian: expected 'auto', 'full' or 'diagonal', got {brief(self.jacobian)}")
         if not 0 < check_number("damping", self.damping) <= 1:
             raise ValueError(f"damping: expected a number in (0, 1], got {self.damping}")

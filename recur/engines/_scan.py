@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from recur._checks import brief, check_positive
+from recur._checks import brief, check_positive, is_one_of
 from recur._types import PyTree, State
 from recur.cells._base import Cell, FactoredCell
 from recur.engines._affine import affine_scan
@@ -49,7 +49,7 @@ class Scan:
             check_positive("truncate", self.truncate)
         if isinstance(self.remat, str) and self.remat != "sqrt":
             raise ValueError(f"remat: expected None, 'sqrt' or a number of steps, got {brief(self.remat)}")
-        if self.remat is not None and self.remat != "sqrt":
+        if not is_one_of(self.remat, (None, "sqrt")):
             check_positive("remat", self.remat)
 
     def refusal(self, cell: Cell) -> str:

@@ -5,11 +5,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from recur._checks import as_array, as_flags, brief, check_floating, check_hashable, check_tree
+from recur._checks import (
+    as_array,
+    as_flags,
+    brief,
+    check_bool,
+    check_floating,
+    check_hashable,
+    check_sortable,
+    check_tree,
+)
 from recur._types import Array, Bool, Float, Params, State
-from recur.cells._base import Cell, parameter_shapes
+from recur.cells._base import Cell, check_cell, parameter_shapes
 from recur.engines._auto import Auto
 from recur.engines._base import Engine, Problem, Run
 
@@ -92,9 +100,7 @@ def unroll(
         mask=mask,
         reset=reset,
     )
-    if not isinstance(reverse, bool | np.bool_):
-        raise TypeError(f"reverse: expected True or False, got {brief(reverse)}; it is static, not an array")
-    return _run(cell, problem, engine=engine, reverse=bool(reverse))
+    return _run(cell, problem, engine=engine, reverse=check_bool("reverse", reverse))
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "engine", "reverse"))
@@ -111,17 +117,16 @@ def _run(cell: Cell, problem: Problem, *, engine: Engine, reverse: bool) -> Run:
 
 
 def _check_values(cell: Any, engine: Any) -> None:
-    if not isinstance(cell, Cell):
-        raise TypeError(f"cell: expected a recur.cells.Cell such as recur.cells.lstm(128), got {brief(cell)}")
+    check_cell("cell", cell)
     if isinstance(engine, type) or not (hasattr(engine, "run") and hasattr(engine, "refusal")):
         raise TypeError(f"engine: expected an engine object such as recur.engines.Scan(), got {brief(engine)}")
-    check_hashable("cell", cell)
     check_hashable("engine", engine)
     if lack := engine.refusal(cell):
         raise ValueError(f"engine: {engine!r} cannot run {cell!r}: {lack}; recur.engines.Scan() runs it")
 
 
 def _check_params(cell: Cell, params: Any, input_size: int) -> None:
+    check_sortable("params", params)
     if _shapes(params) == _shapes(parameter_shapes(cell, input_size)):
         return
     for size in sorted(

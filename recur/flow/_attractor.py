@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_floating
+from recur._checks import as_array, check_floating
 from recur._types import Array, Float
 
 LN_2 = math.log(2.0)
@@ -131,7 +131,7 @@ def log_condition_numbers(log_singular_values: Float[Array, "K n *B"]) -> Float[
 
 def _sorted_downwards(name: str, values: jax.Array, axis: int) -> jax.Array:
     """Returns the array, or raises if it cannot be sorted values; under a transformation the order is not known."""
-    values = jnp.asarray(values)
+    values = as_array(name, values)
     check_floating(name, values, "give natural logarithms")
     if values.ndim <= axis or values.shape[axis] == 0:
         raise ValueError(f"{name}: expected at least one value along axis {axis}, got shape {values.shape}")

@@ -10,6 +10,7 @@ from recur._checks import check_number, check_positive
 from recur._types import Array, Float
 
 EULER_GAMMA = 0.5772156649015329
+MOST = 1e150
 
 
 class MeanField(NamedTuple):
@@ -125,8 +126,8 @@ def newman_exponents(n: int, scale: float = 1.0) -> Float[Array, "n"]:
 
 def _check_scale(name: str, value: float) -> float:
     number = check_number(name, value)
-    if not 0 < number < math.inf:
-        raise ValueError(f"{name}: expected a positive, finite number, got {number}")
+    if not 0 < number < MOST:
+        raise ValueError(f"{name}: expected a positive number below {MOST:g}, whose square is finite, got {number}")
     return number
 
 

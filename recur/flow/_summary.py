@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from recur._checks import as_numbers
 from recur._types import Array, Float
 
 LN_2 = math.log(2.0)
@@ -69,6 +70,7 @@ def summarize(log_norms: Float[Array, "L *B"]) -> Summary:
         `Summary`.
 
     Raises:
+        TypeError: No array of real numbers.
         ValueError: Fewer than 3 lags, or nan or +inf (the lag is named): the run itself was not finite.
 
     Example:
@@ -76,7 +78,7 @@ def summarize(log_norms: Float[Array, "L *B"]) -> Summary:
         >>> recur.flow.summarize(-0.313262 * np.arange(200)).verdict
         'vanishes, half-life 2.2 steps'
     """
-    curves = np.asarray(log_norms, np.float64)
+    curves = as_numbers("log_norms", log_norms)
     if curves.ndim < 1 or len(curves) < 3:
         raise ValueError(f"log_norms: expected at least 3 lags [L, *B], got shape {curves.shape}; measure a longer run")
     wrong = np.isnan(curves) | np.isposinf(curves)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_floating, check_shape
+from recur._checks import as_array, check_floating, check_shape
 from recur._types import Array, Float, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, rescale
@@ -22,7 +22,7 @@ def read_cotangent(cell: Cell, visited: State, cotangent: Float[Array, "*B H"] |
     wanted = jax.eval_shape(lambda states: cell.output(jax.tree.map(lambda leaf: leaf[-1], states)), visited)
     if cotangent is None:
         return jnp.full(wanted.shape, wanted.shape[-1] ** -0.5, wanted.dtype)
-    cotangent = jnp.asarray(cotangent)
+    cotangent = as_array("cotangent", cotangent)
     check_floating("cotangent", cotangent, f"give it as {wanted.dtype.name}")
     check_shape("cotangent", cotangent, wanted.shape, "one entry for each output unit, [*B, H]")
     _check_direction(cotangent)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
+from recur._checks import is_one_of
 from recur.interop._flax_cells import (
     ACTIVATIONS,
     LINEN_CELLS,
@@ -147,7 +148,7 @@ def to_flax(module: RecurModule, *, api: str = "nnx") -> Any:
             several dtypes, and for NNX a GRU whose ``recurrent_bias`` is not zero: ``nnx.GRUCell`` has no such bias
             (https://github.com/google/flax/issues/5594), ``linen.GRUCell`` has.
     """
-    if api not in _APIS:
+    if not is_one_of(api, _APIS):
         raise ValueError(f"api: expected one of {sorted(_APIS)}, got {api!r}")
     network = read(module)
     if network.dropout > 0:

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from recur._checks import brief, is_one_of
 from recur.interop._layouts import KINDS, Fused, from_params, gate_count, kind_of, to_params
 from recur.interop._network import Direction, Layer, Network, RecurModule, build, import_peer, read, weights_dtype
 
@@ -54,6 +55,8 @@ def from_torch(
         TypeError: Something that is no recurrent layer and no state dict; float64 weights outside of x64 mode.
         ValueError: ``proj_size``, weights that are missing or do not fit together, or arguments that a layer knows.
     """
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix: expected a string, got {brief(prefix)}")
     if isinstance(source, Mapping):
         state = source
     else:
@@ -265,6 +268,6 @@ def _direction(group: dict[str, np.ndarray], nonlinearity: str | None, suffix: s
 
 
 def _kind_of_one_gate(nonlinearity: str) -> str:
-    if nonlinearity not in _ELMAN_KINDS:
+    if not is_one_of(nonlinearity, _ELMAN_KINDS):
         raise ValueError(f"nonlinearity: expected one of {sorted(_ELMAN_KINDS)}, got {nonlinearity!r}")
     return _ELMAN_KINDS[nonlinearity]

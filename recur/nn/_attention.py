@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_positive
+from recur._checks import check_dtype, check_positive, is_one_of
 from recur._types import Array, Bool, Float
+from recur.nn._layout import check_rngs
 
 SCORES = ("dot", "general", "additive")
 
@@ -41,13 +42,15 @@ class Attention(nnx.Module):
         self, query_size: int, memory_size: int, *, score: str = "dot", rngs: nnx.Rngs, dtype: Any = jnp.float32
     ) -> None:
         query_size, memory_size = check_positive("query_size", query_size), check_positive("memory_size", memory_size)
-        if score not in SCORES:
+        if not is_one_of(score, SCORES):
             raise ValueError(f"attention: expected one of {list(SCORES)}, got {score!r}")
         if score == "dot" and query_size != memory_size:
             raise ValueError(
                 f"attention: expected a memory as wide as its queries for 'dot', got {memory_size} and {query_size}; "
                 f"take 'general', or cells whose sizes agree (both directions of a memory count)"
             )
+        check_rngs(rngs)
+        check_dtype("dtype", dtype)
         self.score = score
         made = {"rngs": rngs, "param_dtype": dtype}
         if score == "dot":

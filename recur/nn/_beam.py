@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._checks import brief, check_number, check_positive
+from recur._checks import brief, check_arrays, check_number, check_positive
 from recur._types import Array, Float, Int, PyTree
-from recur.nn._generate import Step, check_step
+from recur.nn._generate import Step, check_end, check_step
 from recur.nn._layout import as_ids
 
 
@@ -84,6 +84,7 @@ def beam_search(
     start = as_ids("start", start)
     if start.ndim != 1:
         raise ValueError(f"start: expected one token for each of B sequences, got shape {start.shape}")
+    check_arrays("state", state)
     for leaf in jax.tree.leaves(state):
         if jnp.shape(leaf)[:1] != start.shape:
             raise ValueError(
@@ -93,6 +94,7 @@ def beam_search(
     if not check_number("alpha", alpha) >= 0:
         raise ValueError(f"alpha: expected a number >= 0, got {alpha}")
     width, steps = check_positive("beam_size", beam_size), check_positive("max_length", max_length)
+    end = check_end(end)
     dtype = check_step(step, state, start)
 
     def penalty(length: Any) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from recur._checks import is_one_of
 from recur._types import Array, Bool, Float, Int, State
 from recur.cells import Cell
 from recur.engines import Auto, Engine
@@ -68,7 +69,7 @@ class Bidirectional(nnx.Module):
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
-        if merge not in _MERGES:
+        if not is_one_of(merge, _MERGES):
             raise ValueError(f"merge: expected one of {sorted(_MERGES)}, got {merge!r}")
         self.merge = merge
         self.forward = RNN(cell, input_size, rngs=rngs, engine=engine, dtype=dtype)

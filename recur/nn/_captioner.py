@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import as_array, check_floating, check_positive
+from recur._checks import as_array, check_floating, check_positive, is_one_of
 from recur._types import Array, Float, Int, Key, State
 from recur.cells import output_size
 from recur.engines import Auto, Engine
@@ -82,7 +82,7 @@ class Captioner(nnx.Module):
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
-        if conditioning not in CONDITIONINGS:
+        if not is_one_of(conditioning, CONDITIONINGS):
             raise ValueError(f"conditioning: expected one of {list(CONDITIONINGS)}, got {conditioning!r}")
         self.vector_size = check_positive("vector_size", vector_size)
         self.conditioning = conditioning

@@ -1,9 +1,11 @@
 """Dropout whose key comes in with the call; no key, no dropout."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key
+from recur._checks import brief, check_key
 from recur._types import Array, Float, Int, Key
 
 
@@ -13,6 +15,15 @@ def drop(key: Key[Array, ""] | None, values: Float[Array, "*A"], rate: float) ->
         return values
     kept = jax.random.bernoulli(key, 1 - rate, values.shape)
     return jnp.where(kept, values / (1 - rate), 0)
+
+
+def check_rate(rate: Any) -> float:
+    """Returns the probability of a dropout as it is, or raises unless it is one."""
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        raise TypeError(f"dropout: expected a probability in [0, 1), got {brief(rate)}")
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: expected a probability in [0, 1), got {rate}")
+    return rate
 
 
 def fold_key(key: Key[Array, ""] | None, place: int | Int[Array, ""]) -> Key[Array, ""] | None:

@@ -1,14 +1,15 @@
 """Tokens to vectors, and vectors to the logits of tokens."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_positive
+from recur._checks import check_bool, check_dtype, check_number, check_positive
 from recur._types import Array, Bool, Float, Int, Key
-from recur.nn._dropout import drop
+from recur.nn._dropout import check_rate, drop
 from recur.nn._layout import as_ids, check_rngs
 from recur.nn._losses import readout_cross_entropy
 
@@ -45,9 +46,13 @@ class Embedding(nnx.Module):
     ) -> None:
         check_rngs(rngs)
         self.vocabulary_size = check_positive("vocabulary_size", vocabulary_size)
+        if size is not None:
+            check_positive("embedding_size", size)
+        if not 0 < check_number("scale", scale) < math.inf:
+            raise ValueError(f"scale: expected a positive number, got {scale}")
         self.scale = scale
-        self.dropout = dropout
-        self.dtype = jnp.dtype(dtype)
+        self.dropout = check_rate(dropout)
+        self.dtype = jnp.dtype(check_dtype("dtype", dtype))
         self.table = None if size is None else _table(vocabulary_size, size, scale, rngs, dtype)
 
     @property
@@ -101,7 +106,7 @@ class Vocabulary(nnx.Module):
         rngs: nnx.Rngs,
         dtype: Any = jnp.float32,
     ) -> None:
-        if tied and embedding_size != hidden_size:
+        if check_bool("tied", tied) and embedding_size != hidden_size:
             raise ValueError(
                 f"tied: expected an embedding as wide as what the logits are read from, {hidden_size}, "
                 f"got embedding_size {embedding_size}; make them equal"

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from recur._checks import is_one_of
 from recur._types import Array, Bool, Float, Int, Key, State
 from recur.cells import Cell, output_size
 from recur.engines import Auto, Engine
@@ -140,7 +141,7 @@ class EncoderDecoder(nnx.Module):
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
-        if feeding not in FEEDINGS:
+        if not is_one_of(feeding, FEEDINGS):
             raise ValueError(f"feeding: expected one of {list(FEEDINGS)}, got {feeding!r}")
         cells = layer_cells(cell, hidden_size, layers)
         encoder_cell = cell if encoder_cell is None else encoder_cell

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import as_array, check_floating, check_positive
+from recur._checks import as_array, as_list, check_dtype, check_floating, check_positive, is_one_of
 from recur._types import Array, Float, Int, Key, State
 from recur.engines import Auto, Engine
 from recur.nn._cells import CellOrFactory, layer_cells
@@ -42,15 +42,16 @@ class FrameEncoder(nnx.Module):
         rngs: nnx.Rngs,
         dtype: Any = jnp.float32,
     ) -> None:
-        if kind not in ENCODERS:
+        if not is_one_of(kind, ENCODERS):
             raise ValueError(f"encoder: expected one of {list(ENCODERS)}, got {kind!r}")
-        self.frame_shape = tuple(check_positive("frame_shape", size) for size in frame_shape)
+        self.frame_shape = tuple(check_positive("frame_shape", size) for size in as_list("frame_shape", frame_shape))
         if kind == "conv" and len(self.frame_shape) not in (2, 3):
             raise ValueError(
                 f"frame_shape: expected (height, width) or (height, width, channels) for 'conv', got "
                 f"{self.frame_shape}; take 'dense' for a vector of pixels"
             )
         check_rngs(rngs)
+        check_dtype("dtype", dtype)
         made = {"rngs": rngs, "param_dtype": dtype}
         size, convolutions = math.prod(self.frame_shape), []
         if kind == "conv":

@@ -2,14 +2,24 @@
 
 import functools
 import itertools
-import numbers
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive, check_tree
+from recur._checks import (
+    LARGEST,
+    check_arrays,
+    check_callable,
+    check_floating,
+    check_key,
+    check_number,
+    check_positive,
+    check_shape,
+    check_tree,
+    check_whole,
+)
 from recur._types import Array, Float, Int, Key, PyTree
 from recur.nn._layout import as_ids
 
@@ -107,8 +117,7 @@ def sample(
         et al. (2020), "The curious case of neural text degeneration", https://arxiv.org/abs/1904.09751 (top-p).
     """
     check_key("key", key)
-    _check_truncation(temperature, top_k, top_p)
-    choose = functools.partial(_draw, key=key, temperature=temperature, top_k=top_k, top_p=top_p)
+    choose = functools.partial(_draw, key=key, **_read_truncation(temperature, top_k, top_p))
     return _generate(step, state, start, choose, max_length, end)
 
 
@@ -149,11 +158,11 @@ def stream(
     """
     if key is not None:
         check_key("key", key)
-    _check_truncation(temperature, top_k, top_p)
-    options = {"key": key, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    options = {"key": key, **_read_truncation(temperature, top_k, top_p)}
     choose = _likeliest if key is None else functools.partial(jax.jit(_draw, static_argnames="top_k"), **options)
     places = itertools.count() if max_length is None else range(check_positive("max_length", max_length))
-    return _stream(step, state, as_ids("start", start), choose, places, end)
+    check_callable("step", step, "(state, token) -> (logits, state)")
+    return _stream(step, state, as_ids("start", start), choose, places, check_end(end))
 
 
 def _stream(step: Step, state: PyTree, token: jax.Array, choose: Choose, places: Any, end: int | None) -> Iterator:
@@ -172,7 +181,7 @@ def _stream(step: Step, state: PyTree, token: jax.Array, choose: Choose, places:
 def _generate(
     step: Step, state: PyTree, start: Int[Array, "*B"], choose: Choose, max_length: int, end: int | None
 ) -> Generated:
-    start = as_ids("start", start)
+    start, end = as_ids("start", start), check_end(end)
     dtype = check_step(step, state, start)
     padding = 0 if end is None else end
 
@@ -206,6 +215,8 @@ def check_step(step: Step, state: PyTree, token: Int[Array, "*B"]) -> Any:
         TypeError: A step that changes the structure or dtypes of the state.
         ValueError: A step that changes its shapes.
     """
+    check_callable("step", step, "(state, token) -> (logits, state)")
+    check_arrays("state", state)
     logits, after = jax.eval_shape(step, state, token)
     check_tree("state after a step", after, state, "a step must return a state like the one it got")
     return jnp.promote_types(jnp.float32, logits.dtype)
@@ -233,10 +244,29 @@ def _draw(
     return jnp.take_along_axis(tokens, rank[..., None], axis=-1)[..., 0]
 
 
-def _check_truncation(temperature: Any, top_k: int | None, top_p: Any) -> None:
-    if isinstance(temperature, numbers.Real) and not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, got {temperature}; nn.greedy is the limit at 0")
+def check_end(end: Any) -> int | None:
+    """Returns the token that ends a sequence as an int, None as None, or raises if it is no token."""
+    if end is not None and not 0 <= check_whole("end", end) <= LARGEST:
+        raise ValueError(f"end: expected a token from 0 on, or None, got {end}")
+    return end
+
+
+def _read_truncation(temperature: Any, top_k: int | None, top_p: Any) -> dict[str, Any]:
+    """Returns the three options of `sample`, checked; traced numbers may be anything."""
     if top_k is not None:
         check_positive("top_k", top_k)
-    if isinstance(top_p, numbers.Real) and not 0 < top_p <= 1:
+    temperature = _read_number("temperature", temperature)
+    if isinstance(temperature, float) and not temperature > 0:
+        raise ValueError(f"temperature: expected a number above 0, got {temperature:g}; nn.greedy is the limit at 0")
+    top_p = None if top_p is None else _read_number("top_p", top_p)
+    if isinstance(top_p, float) and not 0 < top_p <= 1:
         raise ValueError(f"top_p: expected a probability in (0, 1], got {top_p}")
+    return {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+
+
+def _read_number(name: str, value: Any) -> jax.Array | float:
+    if not isinstance(value, jax.Array):
+        return check_number(name, value)
+    check_floating(name, value, "give a number")
+    check_shape(name, value, (), "give one number for all sequences")
+    return value

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recur._checks import as_array, as_flags, check_floating, check_shape, check_tree
+from recur._checks import as_array, as_flags, check_bool, check_floating, check_shape, check_tree
 from recur._types import Array, Bool, Float, Int, PyTree
 
 
@@ -80,6 +80,8 @@ def read_sequences(
 
 def write_result(result: Result, *, return_sequences: bool, return_state: bool) -> Any:
     """Puts batch first again and hands out what was asked for."""
+    check_bool("return_sequences", return_sequences)
+    check_bool("return_state", return_state)
     outputs = jnp.moveaxis(result.outputs, 0, -2) if return_sequences else result.last
     return (outputs, result.state) if return_state else outputs
 

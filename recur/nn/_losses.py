@@ -41,7 +41,7 @@ def cross_entropy(
     Reference:
         Szegedy et al. (2016), "Rethinking the Inception architecture", https://arxiv.org/abs/1512.00567, section 7.
     """
-    logits = as_array("logits", logits)
+    logits = _read_rows("logits", logits)
     labels, mask = _read_labels(labels, mask, logits.shape[:-1], label_smoothing)
     logits = jnp.where(mask[..., None], logits, 0).astype(jnp.promote_types(jnp.float32, logits.dtype))
     nats, _ = _nats_and_probabilities(logits, jnp.where(mask, labels, 0), label_smoothing)
@@ -65,7 +65,7 @@ def accuracy(
         TypeError: Labels or mask of the wrong kind.
         ValueError: A wrong shape.
     """
-    logits = as_array("logits", logits)
+    logits = _read_rows("logits", logits)
     labels, mask = _read_labels(labels, mask, logits.shape[:-1])
     right = (jnp.argmax(logits, axis=-1) == labels) & mask
     return jnp.sum(right) / jnp.maximum(jnp.sum(mask), 1)
@@ -101,6 +101,10 @@ def readout_cross_entropy(
         TypeError: Labels, mask or number of the wrong kind.
         ValueError: A wrong shape, or a share outside [0, 1).
     """
+    hidden, table, bias = _read_rows("hidden", hidden), _read_rows("table", table), as_array("bias", bias)
+    if table.ndim != 2 or table.shape[1] != hidden.shape[-1]:
+        raise ValueError(f"table: expected shape ('V', {hidden.shape[-1]}), a row for each class, got {table.shape}")
+    check_shape("bias", bias, table.shape[:1], "one number for each class")
     labels, mask = _read_labels(labels, mask, hidden.shape[:-1], label_smoothing)
     dtype = jnp.result_type(jnp.float32, hidden, table)
     hidden, table, bias = (jnp.asarray(leaf, dtype) for leaf in (hidden, table, bias))
@@ -192,6 +196,14 @@ def _nats_and_probabilities(
     if label_smoothing > 0:
         nats = nats - label_smoothing * jnp.mean(logits, axis=-1, keepdims=True)
     return nats[..., 0], weights / total
+
+
+def _read_rows(name: str, rows: Any) -> jax.Array:
+    """Returns an array of numbers, or raises where it has no entries along its last axis."""
+    rows = as_array(name, rows)
+    if rows.ndim < 1 or not rows.shape[-1]:
+        raise ValueError(f"{name}: expected at least one entry along the last axis, got shape {rows.shape}")
+    return rows
 
 
 def _read_labels(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_positive
+from recur._checks import check_bool, check_positive, is_one_of
 from recur._types import Array, Bool, Float, Int, Key, PyTree
 from recur.engines import Auto, Engine
 from recur.nn._cells import CellOrFactory, layer_cells
@@ -58,7 +58,7 @@ class _ManyToOne(nnx.Module):
             )
         if vocabulary_size is None and embedding_size is not None:
             raise ValueError(f"embedding_size: expected None without vocabulary_size, got {embedding_size}")
-        if pooling not in POOLINGS:
+        if not is_one_of(pooling, POOLINGS):
             raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
         made = {"dropout": dropout, "rngs": rngs, "dtype": dtype}
         self.pooling = pooling
@@ -94,7 +94,7 @@ class _ManyToOne(nnx.Module):
             TypeError: An array or key of the wrong kind or dtype.
             ValueError: A wrong rank, shape or length, both `mask` and `lengths`, or sequences that are not there.
         """
-        if return_sequences and (self.pooling != "last" or self.stack.bidirectional):
+        if check_bool("return_sequences", return_sequences) and (self.pooling != "last" or self.stack.bidirectional):
             raise ValueError(
                 f"return_sequences: expected False, since no step before the last one knows the prediction of "
                 f"pooling={self.pooling!r}, bidirectional={self.stack.bidirectional}; take 'last' and forward layers"

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_positive
+from recur._checks import check_dtype, check_positive
 from recur._types import Array, Bool, Float, Int, Params, State
 from recur.cells import Cell
 from recur.cells import output_size as cell_output_size
+from recur.cells._base import check_cell
 from recur.engines import Auto, Engine, unroll
 from recur.nn._layout import Result, Sequences, check_rngs, check_state, read_sequences, write_result
 
@@ -50,12 +51,10 @@ class RNN(nnx.Module):
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
-        if not isinstance(cell, Cell):
-            raise TypeError(f"cell: expected a recur.cells.Cell such as recur.cells.lstm(128), got {cell!r}")
+        check_cell("cell", cell)
         self.input_size = check_positive("input_size", input_size)
         check_rngs(rngs)
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise TypeError(f"dtype: expected a floating dtype, got {dtype!r}; give one such as jnp.float32")
+        check_dtype("dtype", dtype)
         self.cell = cell
         self.engine = engine
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), self.input_size, dtype)))

@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_bool, check_key, check_positive
 from recur._types import Array, Bool, Float, Int, Key, Params, PyTree, State
 from recur.cells import Cell, stacked
 from recur.engines import Auto, Engine
 from recur.nn._bidirectional import Bidirectional
-from recur.nn._dropout import drop, fold_key
+from recur.nn._dropout import check_rate, drop, fold_key
 from recur.nn._layout import Result, Sequences, check_parts, check_rngs, read_sequences, write_result
 from recur.nn._rnn import RNN
 
@@ -64,10 +64,9 @@ class Stack(nnx.Module):
     ) -> None:
         if not isinstance(cells, Sequence):
             raise TypeError(f"cells: expected a sequence of cells, bottom first, got {cells!r}; put it in a list")
-        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)):
-            raise TypeError(f"dropout: expected a probability in [0, 1), got {dropout!r}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected a probability in [0, 1), got {dropout}")
+        check_rate(dropout)
+        check_bool("bidirectional", bidirectional)
+        check_bool("residual", residual)
         self.input_size = input_size = check_positive("input_size", input_size)
         check_rngs(rngs)
         self.cell = stacked(*cells, residual=residual)

@@ -40,6 +40,8 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
 def write_text(path: str | os.PathLike, text: str) -> Path:
     """Replaces a file by new text (UTF-8), whole or not at all; see `write_bytes`.
 
+    A lone surrogate, which UTF-8 has not, is written as its escape, which in JSON is itself.
+
     Args:
         path: the file.
         text: its new contents.
@@ -50,7 +52,7 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     Raises:
         OSError: the folder cannot be written; no temporary file stays behind.
     """
-    return write_bytes(path, text.encode("utf-8"))
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def named(error: OSError, path: Path) -> OSError:

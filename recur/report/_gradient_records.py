@@ -46,7 +46,9 @@ def by_kind(records: Iterable[Record]) -> dict[str, list[Record]]:
     kinds: dict[str, list[Record]] = {kind: [] for kind in _NEEDED}
     seen: dict[str, int] = {}
     for number, record in enumerate(records, start=1):
-        kind = str(record.get("kind"))
+        if not isinstance(record, Mapping) or not isinstance(record.get("kind"), str):
+            raise ValueError(f"record {number}: expected a record with the field kind, a word, got {str(record)[:60]}")
+        kind = record["kind"]
         if missing := [key for key in _NEEDED.get(kind, ()) if key not in record]:
             raise ValueError(f"record {number}: a {kind} needs {', '.join(missing)}; write these fields")
         if kind in ("lag_curve", "closed_form"):

@@ -71,8 +71,8 @@ def loss_curves(
         for index, (label, level) in enumerate(levels.items()):
             axes.axhline(level, label=label, **reference_style(index))
         axes.locator_params(axis="x", integer=True)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
+        axes.set_xlabel(clean(x_label))
+        axes.set_ylabel(clean(y_label))
         finish(figure)
     return figure
 

@@ -11,6 +11,19 @@ Record = Mapping[str, Any]
 # The verdict table is no plot, and yet a cell may be missing from it.
 VERDICTS = "summary"
 _AXES = {"series": ("x",), "matrix": ("x", "y"), "points": ("x", "y")}
+# Kinds that are written as rows, and what of them may be a list of numbers.
+_PLAIN = {
+    "lag_curve": ("lag_steps", "ln_"),
+    "closed_form": ("lag_steps", "ln_"),
+    "parameter_norm": (),
+    "summary": (),
+    "series": ("x", "median", "p10", "p90"),
+    "points": ("x", "y", "names"),
+    "matrix": ("x", "y", "values"),
+}
+_TEXTS = ("cell", "quantity", "tensor", "verdict", "label")
+_NUMBERS = ("length", "ln_median", "ln_p10", "ln_p90", "ln_norm", "lag_steps")
+_SPREADS = ("rate_", "half_life_", "horizon_")
 _VALUES = {"series": ("median", "p10", "p90"), "points": ()}
 
 
@@ -38,6 +51,8 @@ def problem_of(record: Record) -> str | None:
         What was expected, what came, and a remedy; None if nothing is wrong.
     """
     kind = str(record.get("kind"))
+    if kind in _PLAIN and not is_unknown(record) and (problem := _plain_problem(record, kind)):
+        return problem
     if kind == "check":
         if not isinstance(record["passed"], bool):
             return f"passed: expected true or false, got {record['passed']!r}; write a boolean"
@@ -55,6 +70,28 @@ def problem_of(record: Record) -> str | None:
     if PLOTS[plot].kind != kind:
         return f"kind: expected {PLOTS[plot].kind!r} for the plot {plot!r}, got {kind!r}; write that kind"
     return _list_problem(record, kind)
+
+
+def _plain_problem(record: Record, kind: str) -> str | None:
+    """Finds a field of another type than the report reads: text, number, list of numbers or spread."""
+    lists = _PLAIN[kind]
+    for key, value in record.items():
+        told = str(value)[:60]
+        if lists and key.startswith(lists):
+            numbers_alone = kind not in _AXES
+            if not isinstance(value, list) or (numbers_alone and not all(map(_is_number, value))):
+                return f"{key}: expected a list of numbers, got {told}; write a number a position"
+        elif kind == "summary" and key.startswith(_SPREADS):
+            entries = value.values() if isinstance(value, Mapping) else (value,)
+            if not isinstance(value, Mapping | None) or not all(e is None or _is_number(e) for e in entries):
+                return f'{key}: expected {{"median", "p10", "p90"}} of numbers, got {told}; write these'
+        elif key in _TEXTS and not isinstance(value, str):
+            return f"{key}: expected text, got {told}; write a word"
+        elif key in _NUMBERS and not _is_number(value):
+            return f"{key}: expected a number, got {told}; write one"
+        elif isinstance(value, list) or (isinstance(value, Mapping) and kind != "summary"):
+            return f"{key}: expected text or a number, got {told}; write a field for each entry"
+    return None
 
 
 def _list_problem(record: Record, kind: str) -> str | None:

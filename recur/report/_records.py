@@ -66,7 +66,7 @@ def append_jsonl(path: str | os.PathLike, row: Mapping[str, Any]) -> None:
         TypeError: the row holds something that JSON cannot carry; nothing is written then.
         OSError: the disk is full, or the file cannot be written; a part of the line may be there.
     """
-    line = _line(row).encode("utf-8")
+    line = _line(row).encode("utf-8", "backslashreplace")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -108,7 +108,7 @@ def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
             continue
         try:
             rows.append(_parse(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}: expected one JSON object, got {line[:60]!r} ({error}); "
                 "delete that line or make the file again"
@@ -208,7 +208,7 @@ def _parse(line: bytes) -> dict[str, Any]:
 def _is_torn(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return False
 

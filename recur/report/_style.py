@@ -156,6 +156,7 @@ def _wrap(subtitle: str) -> str:
 
 
 def _fill(text: str, most: int, spare: int) -> str:
-    """Wraps a text into lines of about the same length."""
+    """Wraps a text into lines of about the same length, without what no font can draw."""
+    text = "".join(char if char.isprintable() or char.isspace() else " " for char in text)
     lines = math.ceil(len(text) / most) or 1
     return textwrap.fill(text, max(1, min(most, len(text) // lines + spare)))

@@ -92,11 +92,13 @@ def show(value: Any) -> str:
         return NOTHING
     if isinstance(value, Mapping):
         if "text" in value:
-            return value["text"]
+            return str(value["text"])
         if value.get("median") is None:
             return NOTHING
         middle, low, high = (_show_number(value.get(key), 3) for key in ("median", "p10", "p90"))
         return f"{middle} ({low} to {high})"
+    if isinstance(value, int) and not -(10**300) < value < 10**300:
+        value = _number(value)
     return _show_number(value, 4) if isinstance(value, float) else str(value)
 
 
@@ -133,12 +135,18 @@ def _number(value: Any) -> float | None:
         value = value.get("median")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _show_number(value: float | None, digits: int) -> str:
     if value is None:
         return NOTHING
+    if (number := _number(value)) is None:
+        return str(value)
+    value = number
     if math.isnan(value):
         return "not a number"
     if math.isinf(value):

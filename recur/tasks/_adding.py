@@ -5,7 +5,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive, is_one_of
 from recur._types import Array, Float, Key
 from recur.tasks._marks import any_pair, read, windows
 
@@ -57,8 +57,9 @@ def adding(
         ((5, 100, 2), (5, 1), [1.0, 1.0, 1.0, 1.0, 1.0])
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     count, length = check_positive("count", count), check_positive("length", length)
-    if marks not in SHORTEST:
+    if not is_one_of(marks, SHORTEST):
         raise ValueError(f"marks: expected one of {list(SHORTEST)}, got {marks!r}")
     if length < SHORTEST[marks]:
         raise ValueError(f"length: expected at least {SHORTEST[marks]} steps with marks={marks!r}, got {length}")
@@ -86,6 +87,6 @@ def adding_floor(marks: Marks = "halves") -> float:
         >>> round(recur.tasks.adding_floor(), 6), round(recur.tasks.adding_floor("hs97"), 6)
         (0.166667, 0.041667)
     """
-    if marks not in SHORTEST:
+    if not is_one_of(marks, SHORTEST):
         raise ValueError(f"marks: expected one of {list(SHORTEST)}, got {marks!r}")
     return 1 / 24 if marks == "hs97" else 1 / 6

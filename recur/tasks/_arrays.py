@@ -3,9 +3,13 @@
 import os
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
+
+from recur._checks import as_path, brief
+
+# RuntimeError: an encrypted file. MemoryError: a header that claims more than there is.
+_DAMAGED = (ValueError, KeyError, EOFError, OSError, RuntimeError, MemoryError, OverflowError, SyntaxError)
 
 
 def read_arrays(path: str | os.PathLike, shapes: Mapping[str, tuple[int | str, ...]]) -> dict[str, np.ndarray]:
@@ -26,7 +30,7 @@ def read_arrays(path: str | os.PathLike, shapes: Mapping[str, tuple[int | str, .
         ValueError: It is empty, no archive, damaged, lacks an array, or one has another shape, is no array of
             numbers, or holds a NaN or an infinity; the message names file and array.
     """
-    path = Path(path)
+    path = as_path("path", path)
     wanted = ", ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in shapes.items())
     expected = f"expected a NumPy archive with the arrays {wanted} (numpy.savez)"
     if not path.exists():
@@ -38,13 +42,13 @@ def read_arrays(path: str | os.PathLike, shapes: Mapping[str, tuple[int | str, .
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: no NumPy archive, or damaged; {expected}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = sorted(set(shapes) - set(archive.files))
             if missing:
-                raise ValueError(f"no array {missing[0]!r}, only {sorted(archive.files)}")
+                raise ValueError(f"no array {missing[0]!r}, only {brief(sorted(archive.files))}")
             arrays = {name: archive[name] for name in shapes}
     # What a damaged archive raises depends on where the damage is: header, directory or compressed bytes.
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (*_DAMAGED, zipfile.BadZipFile, zipfile.zlib.error) as error:
         raise ValueError(f"{path}: {error}; {expected}") from None
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():

@@ -2,10 +2,11 @@
 
 import collections
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import as_whole_numbers, brief, check_bool, check_positive, check_sized
 from recur.tasks._conllu import Sentence
 
 
@@ -29,7 +30,7 @@ def unigram_perplexity(train: np.ndarray, held_out: np.ndarray, size: int) -> fl
         >>> unigram_perplexity(np.array([0, 0, 1]), np.array([0, 0]), 3)  # P = 3 / 6
         2.0
     """
-    _check_tokens(train, held_out, size)
+    train, held_out, size = _read_tokens(train, held_out, size)
     return _perplexity(_unigram(train, size)[held_out[1:]])
 
 
@@ -54,7 +55,7 @@ def bigram_perplexity(train: np.ndarray, held_out: np.ndarray, size: int) -> flo
         Witten and Bell (1991), https://doi.org/10.1109/18.87000; interpolated as in Chen and Goodman (1998),
         https://nrs.harvard.edu/urn-3:HUL.InstRepos:25104739, section 2.6.
     """
-    _check_tokens(train, held_out, size)
+    train, held_out, size = _read_tokens(train, held_out, size)
     pairs, counts = np.unique(train[:-1].astype(np.int64) * size + train[1:], return_counts=True)
     followed = np.bincount(train[:-1], minlength=size)
     distinct = np.bincount(pairs // size, minlength=size)
@@ -73,6 +74,10 @@ def majority_tag_accuracy(train: Sequence[Sentence], held_out: Sequence[Sentence
     Raises:
         ValueError: No sentences in one of them.
     """
+    for name, part in {"train": train, "held_out": held_out}.items():
+        check_sized(name, part)
+        if not all(isinstance(sentence, Sentence) for sentence in part):
+            raise TypeError(f"{name}: expected recur.tasks.Sentence, got {brief(part)}")
     if not train or not held_out:
         raise ValueError(f"train: expected sentences in both parts, got {len(train)} and {len(held_out)}")
     by_word: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
@@ -93,11 +98,22 @@ def majority_tag_accuracy(train: Sequence[Sentence], held_out: Sequence[Sentence
 def majority_accuracy(train: Sequence[Hashable], held_out: Sequence[Hashable]) -> float:
     """Returns the accuracy of the most frequent training label, of equally frequent ones that which came first.
 
+    Raises:
+        TypeError: No sequence of labels.
+        ValueError: No labels in one of them.
+
     Example:
         >>> majority_accuracy(["a", "b", "b"], ["b", "a", "b", "b"])
         0.75
     """
-    guess = _most_frequent(collections.Counter(train))
+    for name, labels in {"train": train, "held_out": held_out}.items():
+        check_sized(name, labels)
+        if not len(labels):
+            raise ValueError(f"{name}: expected at least one label, got none; give data with content")
+    try:
+        guess = _most_frequent(collections.Counter(train))
+    except TypeError:
+        raise TypeError(f"train: expected labels that can be counted, such as strings, got {brief(train)}") from None
     return sum(label == guess for label in held_out) / len(held_out)
 
 
@@ -125,13 +141,15 @@ def naive_forecast(values: np.ndarray, start: int, *, period_steps: int = 1, fre
         >>> naive_forecast(np.array([1, 2, 3, 4, 5, 6]), 3, period_steps=2, free_running=True)
         array([2, 3, 2])
     """
+    check_sized("values", values)
+    values = np.asarray(values)
     period_steps, start = check_positive("period_steps", period_steps), check_positive("start", start)
     if not period_steps <= start < len(values):
         raise ValueError(
             f"start: expected {period_steps} to {len(values) - 1}, a period after the beginning and before the end, "
             f"got {start}"
         )
-    if free_running:
+    if check_bool("free_running", free_running):
         return values[start - period_steps + np.arange(len(values) - start) % period_steps]
     return values[start - period_steps : len(values) - period_steps]
 
@@ -148,10 +166,16 @@ def _most_frequent(counts: collections.Counter) -> Hashable:
     return counts.most_common(1)[0][0]
 
 
-def _check_tokens(train: np.ndarray, held_out: np.ndarray, size: int) -> None:
-    check_positive("size", size)
+def _read_tokens(train: Any, held_out: Any, size: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns both sequences as arrays ``[N]``, and the size, checked."""
+    size, read = check_positive("size", size), []
     for name, ids in {"train": train, "held_out": held_out}.items():
-        if len(ids) < 2:
-            raise ValueError(f"{name}: expected at least 2 tokens, got {len(ids)}; give more data")
+        ids = as_whole_numbers(name, ids)
+        if ids.ndim != 1 or len(ids) < 2:
+            raise ValueError(
+                f"{name}: expected at least 2 tokens, got {len(ids) if ids.ndim == 1 else ids.shape}; give more data"
+            )
         if ids.min() < 0 or ids.max() >= size:
             raise ValueError(f"{name}: expected numbers 0 to {size - 1}, got {ids.min()} to {ids.max()}; raise size")
+        read.append(ids)
+    return *read, size

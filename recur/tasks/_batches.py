@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import check_positive, is_one_of
 
 Remainder = Literal["keep", "drop"]
 Batch = dict[str, np.ndarray]
@@ -51,7 +51,7 @@ class Batches(Sequence[Batch]):
 
 def check_remainder(remainder: str) -> None:
     """Raises ValueError unless `remainder` is known."""
-    if remainder not in ("keep", "drop"):
+    if not is_one_of(remainder, ("keep", "drop")):
         raise ValueError(f"remainder: expected 'keep' or 'drop', got {remainder!r}")
 
 

@@ -11,7 +11,8 @@ UPOS = (
     *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
 )
 _COLUMNS = 10
-_ID = re.compile(r"([0-9]+)(?:([-.])([0-9]+))?")
+# So many digits as any sentence needs: int() refuses thousands of them.
+_ID = re.compile(r"([0-9]{1,9})(?:([-.])([0-9]{1,9}))?")
 
 
 class Sentence(NamedTuple):
@@ -65,7 +66,7 @@ def _word(line: str, before: int, where: str) -> tuple[str, str] | None:
         raise ValueError(f"data: expected text or _ in every column, got column {empty} empty in {where}")
     matched = _ID.fullmatch(columns[0])
     if not matched:
-        raise ValueError(f"data: expected an id such as 1, 1-2 or 1.1, got {columns[0]!r} in {where}")
+        raise ValueError(f"data: expected an id such as 1, 1-2 or 1.1, got {columns[0][:60]!r} in {where}")
     first, kind, last = int(matched[1]), matched[2], int(matched[3] or 0)
     # A range stands before its first word, an empty node after the word it counts from.
     due = before if kind == "." else before + 1

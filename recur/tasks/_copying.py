@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive
 from recur._types import Array, Float, Int, Key
 
 
@@ -48,6 +48,7 @@ def copy_memory(
         ([3, 3, 8, 8, 8, 9, 8, 8], [8, 8, 8, 8, 8, 8, 3, 3])
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     sizes = {"count": count, "delay": delay, "items": items, "symbols": symbols}
     count, delay, items, symbols = (check_positive(name, value) for name, value in sizes.items())
     drawn = jax.random.randint(key, (count, items), 0, symbols)
@@ -64,7 +65,9 @@ def copy_memory_floor(delay: int, *, items: int = 10, symbols: int = 8) -> float
         >>> round(recur.tasks.copy_memory_floor(100), 6)
         0.173287
     """
-    return items * math.log(symbols) / (check_positive("delay", delay) + 2 * items)
+    sizes = {"delay": delay, "items": items, "symbols": symbols}
+    delay, items, symbols = (check_positive(name, value) for name, value in sizes.items())
+    return items * math.log(symbols) / (delay + 2 * items)
 
 
 def selective_copy(
@@ -105,6 +108,7 @@ def selective_copy(
         ([3, 3, 1, 2, 3, 3, 3, 4, 4], [1, 2])
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     sizes = {"count": count, "length": length, "items": items, "symbols": symbols}
     count, length, items, symbols = (check_positive(name, value) for name, value in sizes.items())
     if length < 2 * items:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recur._checks import check_number, check_positive
+from recur._checks import as_numbers, brief, check_number, check_positive
 from recur._types import Array, Key
 from recur.tasks._random import host_generator
 
@@ -71,6 +71,9 @@ def pixel_sequences(images: np.ndarray, *, key: Key[Array, ""] | None = None) ->
     Reference:
         Le, Jaitly and Hinton (2015), https://arxiv.org/abs/1504.00941, section 4.2.
     """
+    images = as_numbers("images", images)
+    if images.ndim < 2 or not images.size:
+        raise ValueError(f"images: expected images [N, ...] with pixels, got shape {images.shape}")
     pixels = images.reshape(len(images), -1, 1).astype(np.float32)
     return pixels if key is None else pixels[:, host_generator(key).permutation(pixels.shape[1])]
 
@@ -116,6 +119,8 @@ def digit_videos(
     for name, value in {"cover": cover, "change": change}.items():
         if not 0 <= check_number(name, value) <= 1:
             raise ValueError(f"{name}: expected a probability from 0 to 1, got {value}")
+    if not isinstance(digits, Digits) or digits.images.shape[1:] != (_SIDE, _SIDE) or not len(digits.images):
+        raise TypeError(f"digits: expected recur.tasks.Digits with images [N, 8, 8], got {brief(digits)}")
     rng = host_generator(key)
     changed = rng.random((count, frames)) < change
     changed[:, 0] = True

@@ -4,6 +4,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from recur._checks import as_path
 from recur.tasks._lines import read_lines
 
 
@@ -30,7 +31,7 @@ def read_labelled(path: str | os.PathLike) -> Labelled:
         ValueError: A path that cannot be read, an empty file or line, a line without a tab, two files of one class,
             or texts of one class only; file and line are named.
     """
-    path = pathlib.Path(path)
+    path = as_path("path", path)
     texts, labels = _folder(path) if path.is_dir() else _table(path)
     if len(set(labels)) < 2:
         raise ValueError(

@@ -1,14 +1,12 @@
 """Files of lines: whole, or one line at a time out of a file larger than memory."""
 
 import os
-import pathlib
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
-from recur._checks import check_positive
-from recur.tasks._text import read_text
+from recur._checks import as_path, check_positive
+from recur.tasks._text import normal_form, read_text
 
 
 class Lines(Sequence[str]):
@@ -28,7 +26,7 @@ class Lines(Sequence[str]):
     """
 
     def __init__(self, path: str | os.PathLike, *, buffer_bytes: int = 1 << 20):
-        self.path = pathlib.Path(path)
+        self.path = as_path("path", path)
         bounds, size = [np.zeros(1, np.int64)], 0
         check_positive("buffer_bytes", buffer_bytes)
         try:
@@ -65,7 +63,7 @@ class Lines(Sequence[str]):
                 f"data: expected UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset {offset} of "
                 f"{self.path}, line {index + 1}; convert the file, for example with iconv -t UTF-8"
             ) from None
-        return unicodedata.normalize("NFC", line.rstrip("\r\n"))
+        return normal_form(line.rstrip("\r\n"), self.path)
 
 
 def read_lines(path: str | os.PathLike) -> list[str]:

@@ -6,19 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from recur._checks import as_whole_numbers, brief, check_number, check_sized
+
 
 def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Returns the share of tokens that are right, of those where `mask` is True; by default of all.
 
     Raises:
+        TypeError: Something else than whole numbers and flags.
         ValueError: Unequal shapes, or nothing to count.
 
     Example:
         >>> token_accuracy(np.array([[1, 2, 3]]), np.array([[1, 2, 4]]), np.array([[True, False, True]]))
         0.5
     """
-    predictions, targets = np.asarray(predictions), np.asarray(targets)
-    mask = np.ones(targets.shape, bool) if mask is None else np.asarray(mask, bool)
+    predictions, targets = as_whole_numbers("predictions", predictions), as_whole_numbers("targets", targets)
+    mask = np.ones(targets.shape, bool) if mask is None else np.asarray(mask)
+    if mask.dtype != bool:
+        raise TypeError(f"mask: expected flags, True where a token counts, got dtype {mask.dtype}")
     if not predictions.shape == targets.shape == mask.shape:
         raise ValueError(
             f"predictions: expected the shape of targets and mask, got {predictions.shape}, {targets.shape} and "
@@ -59,6 +64,9 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, lower: bool =
         Post (2018), https://aclanthology.org/W18-6319.
     """
     _check_aligned(predictions, references)
+    for name, texts in {"predictions": predictions, "references": references}.items():
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{name}: expected sentences as strings, got {brief(texts)}")
     try:
         import sacrebleu
     except ImportError:
@@ -74,10 +82,12 @@ def perplexity(nats: float) -> float:
         >>> round(perplexity(math.log(8)), 6)
         8.0
     """
-    return math.exp(nats) if nats < 709 else math.inf
+    return math.exp(nats) if check_number("nats", nats) < 709 else math.inf
 
 
 def _check_aligned(predictions: Sequence[Any], references: Sequence[Any]) -> None:
+    check_sized("predictions", predictions)
+    check_sized("references", references)
     if len(predictions) != len(references) or not len(references):
         raise ValueError(
             f"predictions: expected one for each reference, got {len(predictions)} for {len(references)}; align them"

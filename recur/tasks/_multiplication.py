@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive
 from recur._types import Array, Float, Key
 from recur.tasks._marks import any_pair, read
 
@@ -46,6 +46,7 @@ def multiplication(
         ((5, 100, 2), (5, 1), [2.0, 2.0, 2.0, 2.0, 2.0])
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     count, length = check_positive("count", count), check_positive("length", length)
     if length < 2:
         raise ValueError(f"length: expected at least 2 steps, since two of them are marked, got {length}")

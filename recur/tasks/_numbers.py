@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from recur._checks import as_list, check_whole, is_one_of
 from recur.tasks._pairs import Pairs
 
 _LIMIT = 1_000_000
@@ -28,6 +29,7 @@ def number_words(number: int, language: str = "en") -> list[str]:
         language: ``"en"`` (no hyphen, no "and"), ``"de"`` or ``"ko"`` (Sino-Korean).
 
     Raises:
+        TypeError: `number` is not whole.
         ValueError: Another number or language.
 
     Example:
@@ -36,9 +38,9 @@ def number_words(number: int, language: str = "en") -> list[str]:
         >>> "".join(number_words(1984, "de")), "".join(number_words(1984, "ko"))
         ('eintausendneunhundertvierundachtzig', '천구백팔십사')
     """
-    if language not in _NAMED:
+    if not is_one_of(language, _NAMED):
         raise ValueError(f"language: expected one of {sorted(_NAMED)}, got {language!r}")
-    if not 0 <= number < _LIMIT:
+    if not 0 <= check_whole("number", number) < _LIMIT:
         raise ValueError(f"number: expected 0 to {_LIMIT - 1}, got {number}")
     return _NAMED[language](number)
 
@@ -53,7 +55,7 @@ def number_pairs(numbers: Iterable[int], language: str = "en") -> Pairs:
         >>> number_pairs([21], "de")
         Pairs(sources=['2 1'], targets=['ein und zwanzig'])
     """
-    numbers = list(numbers)
+    numbers = as_list("numbers", numbers)
     names = [" ".join(number_words(number, language)) for number in numbers]
     return Pairs([" ".join(str(number)) for number in numbers], names)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from recur._checks import check_key, check_positive
+from recur._checks import brief, check_key, check_number, check_positive, check_sized
 from recur._types import Array, Key
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._random import host_generator
@@ -112,14 +112,24 @@ def batches(
 
 def _lengths(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], max_length: int | None) -> np.ndarray:
     """Returns the length of every item, the longest of its padded fields; 0 where nothing is padded."""
+    # A `grain.MapDataset` is one too, though it does not say so.
+    if not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or isinstance(items, Mapping):
+        raise TypeError(f"items: expected a sequence of dicts, got {brief(items)}")
+    if not isinstance(pad, Mapping):
+        raise TypeError(f"pad: expected a number by the name of each field, got {brief(pad)}")
+    for name, filler in pad.items():
+        check_number(f"pad[{name!r}]", filler)
     longest = np.zeros(len(items), np.int64)
     if not len(items):
         raise ValueError("items: expected at least one, got none; give data with content")
     for place in range(len(items)):
         item = items[place]
+        if not isinstance(item, Mapping):
+            raise TypeError(f"items: expected dicts of arrays and numbers, got {brief(item)} at item {place}")
         for name in pad:
             if name not in item:
-                raise ValueError(f"pad: expected names among the fields {sorted(item)}, got {name!r} at item {place}")
+                raise ValueError(f"pad: expected names among the fields {list(item)}, got {name!r} at item {place}")
+            check_sized(f"items[{place}][{name!r}]", item[name])
             length = len(item[name])
             if not length:
                 raise ValueError(f"items: expected sequences with content, got {name!r} empty at item {place}")
@@ -166,7 +176,10 @@ def _least_padding(lengths: np.ndarray, buckets: int) -> list[int]:
 def _collated(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], length: int) -> Batch:
     batch: Batch = {}
     for name in items[0]:
-        arrays = [np.asarray(item[name]) for item in items]
+        arrays = [_field(item, name) for item in items]
+        tails = {array.shape[name in pad :] for array in arrays}
+        if len(tails) > 1:
+            raise ValueError(f"items: expected one shape of {name!r} but for its length, got {brief(tails)}")
         if name not in pad:
             batch[name] = np.stack(arrays)
             continue
@@ -175,3 +188,13 @@ def _collated(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], leng
             row[: len(array)] = array
         batch[f"{name}_lengths"] = np.array([len(array) for array in arrays], np.int32)
     return batch
+
+
+def _field(item: Mapping[str, Any], name: str) -> np.ndarray:
+    if name not in item:
+        raise ValueError(f"items: expected the same fields in all, got an item without {name!r}, with {list(item)}")
+    array = np.asarray(item[name])
+    # "V" is what NumPy calls bfloat16.
+    if array.dtype.kind not in "biufcV":
+        raise TypeError(f"items: expected numbers in {name!r}, got {brief(item[name])}")
+    return array

@@ -1,9 +1,9 @@
 """Aligned sentences: line n of one file says what line n of the other says."""
 
 import os
-import pathlib
 from typing import NamedTuple
 
+from recur._checks import as_path, brief
 from recur.tasks._lines import refuse_empty, split_lines
 
 
@@ -32,7 +32,10 @@ def read_pairs(folder: str | os.PathLike, source: str, target: str, *, name: str
         ValueError: No such folder or pair, several pairs without a `name`, files of unequal line counts (both are
             named), an empty file or line.
     """
-    folder = pathlib.Path(folder)
+    folder = as_path("folder", folder)
+    for argument, value in {"source": source, "target": target, "name": name}.items():
+        if value is not None and (not isinstance(value, str) or not value or set(value) & set("/\\\0*?[]")):
+            raise ValueError(f"{argument}: expected a part of a file's name, got {brief(value)}")
     if not folder.is_dir():
         raise ValueError(f"data: expected a folder of aligned files, got {folder}, which is none; check the path")
     # By the end of the name: a pair may be called test.2016, or have an ending of two parts.

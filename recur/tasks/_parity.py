@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive
 from recur._types import Array, Float, Int, Key
 
 
@@ -46,6 +46,7 @@ def parity(
         ([0.0, 0.0, 1.0, 1.0, 0.0, 1.0], [0, 0, 1, 0, 0, 1])
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     count, length = check_positive("count", count), check_positive("length", length)
     bits = jax.random.bernoulli(key, shape=(count, length)).astype(jnp.int32)
     so_far = jnp.cumsum(bits, axis=1) % 2

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from recur._checks import check_positive
+from recur._checks import check_dtype, check_number, check_positive
 from recur._types import Array, Float
 
 
@@ -38,6 +38,8 @@ def ramp(
         ([0.0, 0.10000000149011612, 0.20000000298023224, 0.30000001192092896], [0.4000000059604645])
     """
     count, length = check_positive("count", count), check_positive("length", length)
+    start, step = check_number("start", start), check_number("step", step)
+    check_dtype("dtype", dtype)
     # Whole numbers first: index times step is rounded once, a running sum would be rounded at every step.
     index = jnp.arange(count)[:, None] + jnp.arange(length + 1)[None]
     line = start + step * index.astype(dtype)
@@ -52,4 +54,4 @@ def ramp_floor(count: int, *, step: float = 0.1) -> float:
         >>> round(recur.tasks.ramp_floor(6), 6)
         0.029167
     """
-    return step**2 * (check_positive("count", count) ** 2 - 1) / 12
+    return check_number("step", step) ** 2 * (check_positive("count", count) ** 2 - 1) / 12

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive
 from recur._types import Array, Float, Key
 from recur.tasks._marks import read
 
@@ -43,6 +43,7 @@ def delayed_recall(
         True
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     count, length = check_positive("count", count), check_positive("length", length)
     try:
         lag = operator.index(lag)

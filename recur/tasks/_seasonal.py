@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from recur._checks import check_number, check_positive
+from recur._checks import check_number, check_positive, check_sized
 from recur._types import Array, Key
 from recur.tasks._random import host_generator
 
@@ -75,6 +75,8 @@ def sliding_windows(values: np.ndarray, length: int) -> tuple[np.ndarray, np.nda
         >>> x[..., 0].tolist(), y[:, 0].tolist()
         ([[0, 1], [1, 2]], [2, 3])
     """
+    check_sized("values", values)
+    values = np.asarray(values)
     if check_positive("length", length) >= len(values):
         raise ValueError(f"length: expected less than the {len(values)} values that there are, got {length}")
     windows = np.lib.stride_tricks.sliding_window_view(values[:-1], length, axis=0)

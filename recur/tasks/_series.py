@@ -8,10 +8,12 @@ import re
 
 import numpy as np
 
+from recur._checks import brief
 from recur.tasks._text import read_text
 
-# What float() takes and a column of numbers has: no underscores, no words.
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+# What float() takes and a column of numbers has: no underscores, no words. Only one part of it can match a digit, so
+# that a cell of thousands of them is read in one go.
+_NUMBER = re.compile(r"\s*[+-]?(\d+(?:\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 def read_series(path: str | os.PathLike) -> np.ndarray:
@@ -33,7 +35,9 @@ def read_series(path: str | os.PathLike) -> np.ndarray:
         raise ValueError(f"data: expected a header and rows of numbers, got {len(rows)} lines in {path}")
     (_, header), (_, first) = rows[:2]
     if all(_number(cell) is not None for cell in header):
-        raise ValueError(f"data: expected a header in line 1, got the numbers {header} in {path}; add column names")
+        raise ValueError(
+            f"data: expected a header in line 1, got the numbers {brief(header)} in {path}; add column names"
+        )
     skip = 1 if len(header) > 1 and first[0].strip() and _number(first[0]) is None else 0
     values = []
     for line, row in rows[1:]:
@@ -45,7 +49,7 @@ def read_series(path: str | os.PathLike) -> np.ndarray:
             number = _number(cell)
             if number is None:
                 raise ValueError(
-                    f"data: expected a number in column {name!r}, got {cell!r} in line {line} of {path}; fill it in, "
+                    f"data: expected a number in column {name!r}, got {cell[:60]!r} in line {line} of {path}; fill it in, "
                     "or remove the line"
                 )
             values.append(number)

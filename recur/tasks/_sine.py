@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive
 from recur._types import Array, Float, Key
 
 # A turn of the phase, counted in whole numbers that wrap around: no length makes it inexact.
@@ -52,6 +52,7 @@ def sine_with_gap(
         ((5, 100, 2), (5, 1), True)
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     sizes = {"count": count, "length": length, "gap": gap}
     count, length, gap = (check_positive(name, value) for name, value in sizes.items())
     if gap > length - 2:

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import check_positive, check_sized
 
 Items = TypeVar("Items")
 
@@ -30,6 +30,7 @@ def hold_out(items: Items, *, every: int = 10) -> tuple[Items, Items]:
     if hasattr(items, "_fields"):
         parts = [hold_out(field, every=every) for field in items]
         return type(items)(*(kept for kept, _ in parts)), type(items)(*(held for _, held in parts))
+    check_sized("items", items, (tuple, list))
     if check_positive("every", every) < 2:
         raise ValueError(f"every: expected at least 2, got {every}; otherwise nothing is left to train on")
     if len(items) < every:

@@ -1,11 +1,10 @@
 """One long sequence as parallel streams, window after window, and long texts as numbers on disk."""
 
 import os
-import pathlib
 
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import as_path, as_whole_numbers, check_positive
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._text import text_chunks
 from recur.tasks._units import Unit, split_text
@@ -55,6 +54,7 @@ def stream_batches(
     streams = range(check_positive("batch_size", batch_size))[rows_of(part, batch_size)]
     check_positive("length", length)
     check_remainder(remainder)
+    ids = as_whole_numbers("ids", ids)
     if ids.ndim != 1:
         raise ValueError(f"ids: expected one sequence [N], got shape {list(ids.shape)}; flatten it")
     targets = len(ids) - 1
@@ -109,7 +109,7 @@ def encode_file(
         TypeError: `buffer_bytes` is not whole.
         ValueError: A file that cannot be read, text without a token, or an unknown token, if `strict`.
     """
-    out = pathlib.Path(out)
+    out = as_path("out", out)
     written = out.with_name(f"{out.name}.tmp")
     count, total, first = 0, 0, None
     try:

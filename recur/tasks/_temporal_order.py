@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_key, check_positive
+from recur._checks import check_dtype, check_key, check_positive, is_one_of
 from recur._types import Array, Float, Int, Key
 from recur.tasks._marks import windows
 
@@ -56,8 +56,9 @@ def temporal_order(
         ('EYdbcaXbbabB', 'YX')
     """
     check_key("key", key)
+    check_dtype("dtype", dtype)
     count, length = check_positive("count", count), check_positive("length", length)
-    if relevant not in WINDOWS:
+    if not is_one_of(relevant, WINDOWS):
         raise ValueError(f"relevant: expected 2 (task 6a) or 3 (task 6b), got {relevant!r}")
     if length < 2 + relevant:
         raise ValueError(f"length: expected at least {2 + relevant} steps, got {length}")
@@ -89,6 +90,6 @@ def temporal_order_floor(*, relevant: int = 2) -> float:
         >>> round(recur.tasks.temporal_order_floor(), 6)
         1.386294
     """
-    if relevant not in WINDOWS:
+    if not is_one_of(relevant, WINDOWS):
         raise ValueError(f"relevant: expected 2 (task 6a) or 3 (task 6b), got {relevant!r}")
     return relevant * math.log(2)

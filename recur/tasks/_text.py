@@ -4,15 +4,21 @@ import codecs
 import dataclasses
 import functools
 import io
+import itertools
 import os
 import pathlib
+import re
+import sys
 import sysconfig
 import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import as_path, brief, check_positive
+
+MOST_MARKS = 255
+"""Combining marks that may follow each other; the Unicode standard's own limit for streams is 30."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,15 +44,18 @@ def characters(text: str, source: str = "given text") -> Characters:
     """Numbers the characters of a text.
 
     Raises:
+        TypeError: Something that is no string.
         ValueError: Empty text.
 
     Example:
         >>> characters("hihello").alphabet
         'ehilo'
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text: expected a string, got {brief(text)}")
     if not text:
         raise ValueError(f"text: expected at least one character, got none from {source}; give a text with content")
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     distinct, codes = np.unique(points, return_inverse=True)
     return Characters(codes.astype(np.int32), "".join(map(chr, distinct)), source)
 
@@ -65,9 +74,10 @@ def text_chunks(path: str | os.PathLike, *, buffer_bytes: int = 1 << 20, nfc: bo
 
     Raises:
         TypeError: `buffer_bytes` is not whole.
-        ValueError: A missing, unreadable or empty file, or bytes that are no UTF-8 (their offset is named).
+        ValueError: A missing, unreadable or empty file, bytes that are no UTF-8 (their offset is named), or more than
+            255 combining marks in a row, which no text has and which take for ever to put in order.
     """
-    path, buffer_bytes = pathlib.Path(path), check_positive("buffer_bytes", buffer_bytes)
+    path, buffer_bytes = as_path("path", path), check_positive("buffer_bytes", buffer_bytes)
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     held, done, is_empty = "", 0, True
     try:
@@ -80,7 +90,7 @@ def text_chunks(path: str | os.PathLike, *, buffer_bytes: int = 1 << 20, nfc: bo
                 piece, held = held[:cut], held[cut:]
                 if piece:
                     is_empty = False
-                    yield unicodedata.normalize("NFC", piece) if nfc else piece
+                    yield normal_form(piece, path) if nfc else piece
                 if not data:
                     break
     except OSError as error:
@@ -97,14 +107,46 @@ def text_chunks(path: str | os.PathLike, *, buffer_bytes: int = 1 << 20, nfc: bo
 
 
 def _safe_cut(text: str, most: int) -> int:
-    """Returns a place to cut: before the last white space or, in text longer than `most`, any ASCII character.
+    """Returns a place to cut: before the last white space, or in text longer than `most` before what stands alone.
 
-    ASCII characters never melt with what stands before them in normal form C.
+    What begins with such a character never melts with what is before it in normal form C. Where none comes for long,
+    which no text has, the cut is anywhere, so that memory and time stay bounded.
     """
     cut = max(text.rfind(space) for space in " \n\t")
     if cut <= 0 and len(text) > most:
-        cut = next((place for place in range(len(text) - 1, 0, -1) if text[place].isascii()), 0)
+        last, looked_at = len(text) - 1, 2 * MOST_MARKS
+        places = range(last, max(last - looked_at, 0), -1)
+        cut = next((place for place in places if _begins(text[place])), last if last > looked_at else 0)
     return max(cut, 0)
+
+
+def _begins(character: str) -> bool:
+    """Whether a character is no mark and no vowel or final consonant of a Korean syllable, which join those before."""
+    return not (unicodedata.category(character).startswith("M") or "\u1160" <= character <= "\u11ff")
+
+
+def normal_form(text: str, path: str | os.PathLike) -> str:
+    """Returns a text in Unicode normal form C.
+
+    Raises:
+        ValueError: Too many combining marks in a row: the time to sort them grows with their square.
+    """
+    if _may_hold_a_run(text) and _marks().search(text):
+        raise ValueError(f"data: expected text, got more than {MOST_MARKS} combining marks in a row in {path}; mend it")
+    return unicodedata.normalize("NFC", text)
+
+
+def _may_hold_a_run(text: str) -> bool:
+    """Whether a quick look at one character in 128 finds two neighbours that are marks, as in every run too long."""
+    are_marks = [unicodedata.combining(char) > 0 for char in text[:: (MOST_MARKS + 1) // 2]]
+    return not text.isascii() and any(a and b for a, b in itertools.pairwise(are_marks))
+
+
+@functools.cache
+def _marks() -> re.Pattern:
+    """Finds runs of combining marks that are too long."""
+    marks = "".join(char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(char))
+    return re.compile(f"[{marks}]{{{MOST_MARKS + 1}}}")
 
 
 def read_text(path: str | os.PathLike, *, nfc: bool = True) -> str:
@@ -116,7 +158,6 @@ def read_text(path: str | os.PathLike, *, nfc: bool = True) -> str:
     return "".join(text_chunks(path, nfc=nfc))
 
 
-@functools.cache
 def standard_library_source(least_characters: int = 1_000_000) -> str:
     """Returns the source text of the running Python's standard library: real text on every machine.
 
@@ -125,6 +166,11 @@ def standard_library_source(least_characters: int = 1_000_000) -> str:
     Raises:
         ValueError: An installation without library source.
     """
+    return _library_source(check_positive("least_characters", least_characters))
+
+
+@functools.cache
+def _library_source(least_characters: int) -> str:
     folder = pathlib.Path(sysconfig.get_path("stdlib"))
     parts, count = [], 0
     for path in sorted(folder.glob("*.py")):

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from recur._checks import as_list, brief, is_one_of
+
 Unit = Literal["characters", "words", "bytes"]
 UNITS = ("characters", "words", "bytes")
 
@@ -21,7 +23,8 @@ def split_text(text: str, unit: Unit) -> list[str]:
     ``Vocabulary(tuple(map(chr, range(256))))`` knows all bytes.
 
     Raises:
-        ValueError: Unknown `unit`.
+        TypeError: `text` is no string.
+        ValueError: Unknown `unit`, or a lone surrogate, which has no bytes.
 
     Example:
         >>> split_text("It's 1,5 m,\n오늘은 well-known!", "words")
@@ -29,13 +32,17 @@ def split_text(text: str, unit: Unit) -> list[str]:
         >>> split_text("é", "bytes")
         ['Ã', '©']
     """
+    _check_unit(unit)
+    if not isinstance(text, str):
+        raise TypeError(f"text: expected a string, got {brief(text)}")
     if unit == "characters":
         return list(text)
     if unit == "words":
         return _WORD.findall(text)
-    if unit == "bytes":
+    try:
         return list(text.encode("utf-8").decode("latin-1"))
-    raise ValueError(f"unit: expected one of {list(UNITS)}, got {unit!r}")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"text: expected what UTF-8 can say, got {text[error.start]!r}; leave it out") from None
 
 
 def join_text(tokens: Iterable[str], unit: Unit) -> str:
@@ -44,20 +51,31 @@ def join_text(tokens: Iterable[str], unit: Unit) -> str:
     Marks such as ``<unknown>`` stay as they are. Bytes that are no UTF-8 become the replacement character.
 
     Raises:
-        ValueError: Unknown `unit`.
+        TypeError: `tokens` are no strings.
+        ValueError: Unknown `unit`, or a character that is no byte.
 
     Example:
         >>> join_text(["Look", ",", "a", "dog", "(", "brown", ")", "!"], "words")
         'Look, a dog (brown)!'
     """
+    _check_unit(unit)
+    tokens = as_list("tokens", tokens)
+    if not all(isinstance(token, str) for token in tokens):
+        raise TypeError(f"tokens: expected strings, got {brief(tokens)}")
     if unit == "words":
-        return _spaced(list(tokens))
+        return _spaced(tokens)
     if unit == "characters":
         return "".join(tokens)
-    if unit == "bytes":
-        pieces = (token.encode("latin-1") if len(token) == 1 else token.encode() for token in tokens)
-        return b"".join(pieces).decode("utf-8", errors="replace")
-    raise ValueError(f"unit: expected one of {list(UNITS)}, got {unit!r}")
+    try:
+        pieces = [token.encode("latin-1") if len(token) == 1 else token.encode() for token in tokens]
+    except UnicodeEncodeError as error:
+        raise ValueError(f"tokens: expected bytes as characters up to 255, got {error.object!r}") from None
+    return b"".join(pieces).decode("utf-8", errors="replace")
+
+
+def _check_unit(unit: str) -> None:
+    if not is_one_of(unit, UNITS):
+        raise ValueError(f"unit: expected one of {list(UNITS)}, got {brief(unit)}")
 
 
 def _spaced(words: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import as_list, as_whole_numbers, brief, check_bool, check_positive
 from recur.tasks._files import read_json, write_json
 from recur.tasks._labels import check_distinct
 
@@ -62,6 +62,7 @@ class Vocabulary:
         tokens: The distinct tokens; token n has number n + 4.
 
     Raises:
+        TypeError: Something that is no tuple of strings.
         ValueError: No token, or one twice.
 
     Example:
@@ -105,8 +106,14 @@ class Vocabulary:
         if most is not None:
             check_positive("most", most)
         counts = collections.Counter()
-        for sequence in sequences:
-            counts.update(sequence)
+        try:
+            for sequence in sequences:
+                counts.update(sequence)
+        except TypeError as error:
+            raise TypeError(f"sequences: expected sequences of strings, got {error}; put it in a list") from None
+        if not all(isinstance(token, str) for token in counts):
+            wrong = next(token for token in counts if not isinstance(token, str))
+            raise TypeError(f"sequences: expected sequences of strings, got {brief(wrong)} in one")
         ranked = sorted((-count, token) for token, count in counts.items() if count >= least_count)[:most]
         if not ranked:
             raise ValueError(
@@ -144,12 +151,17 @@ class Vocabulary:
     ) -> Encoded:
         """Returns the numbers of many sequences, and what of them was unknown; see `encode`."""
         numbers, unknown = self._numbers, self.unknown
+        for name, value in {"begin": begin, "end": end, "strict": strict}.items():
+            check_bool(name, value)
         head, tail = [self.begin] * begin, [self.end] * end
         ids, count, total, first = [], 0, 0, None
         for index, sequence in enumerate(sequences):
-            tokens = list(sequence)
+            tokens = as_list("tokens", sequence)
             total += len(tokens)
-            found = [numbers.get(token, unknown) for token in tokens]
+            try:
+                found = [numbers.get(token, unknown) for token in tokens]
+            except TypeError:
+                raise TypeError(f"tokens: expected strings, got {brief(tokens)}") from None
             if unknown in found:
                 place = found.index(unknown)
                 if strict:
@@ -169,15 +181,23 @@ class Vocabulary:
             TypeError: `length` is not whole.
             ValueError: `length` below 1.
         """
+        words = as_list("words", words)
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError(f"words: expected strings, got {brief(words)}")
         spelled = np.full((len(words), check_positive("length", length)), self.pad, np.int32)
         for row, ids in zip(spelled, self.encode_all(word[:length] for word in words).ids, strict=True):
             row[: len(ids)] = ids
         return spelled
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Returns the tokens of numbers, up to the first end mark, without padding and begin marks."""
+        """Returns the tokens of numbers, up to the first end mark, without padding and begin marks.
+
+        Raises:
+            TypeError: Something that is no whole number.
+            ValueError: A number that is none of the vocabulary's.
+        """
         found = []
-        for number in np.asarray(ids).ravel().tolist():
+        for number in as_whole_numbers("ids", ids, len(self)).ravel().tolist():
             if number == self.end:
                 break
             if number not in (self.pad, self.begin):
@@ -195,4 +215,4 @@ class Vocabulary:
         Raises:
             ValueError: No such file, or it holds no vocabulary.
         """
-        return cls(tuple(read_json(path, "vocabulary")["tokens"]))
+        return cls(read_json(path, "vocabulary", "tokens"))

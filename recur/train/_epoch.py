@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from recur._checks import check_positive
+from recur._checks import check_arrays, check_positive
 from recur._types import Array, Int, Key, PyTree
 from recur.train._state import TrainState, shuffle_key
 from recur.train._step import Loss, Metrics, make_step
@@ -64,6 +64,7 @@ def take_rows(data: PyTree, rows: Int[Array, "batch"]) -> PyTree:
 
 def sample_count(data: PyTree) -> int:
     """Returns N of arrays ``[N, ...]``, or raises where they disagree or are empty."""
+    check_arrays("data", data)
     counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(data)}
     if len(counts) != 1 or not all(counts):
         shapes = [tuple(leaf.shape) for leaf in jax.tree.leaves(data)]

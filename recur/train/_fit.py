@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
-from recur._checks import check_positive
+from recur._checks import brief, check_callable, check_positive, is_one_of
 from recur._types import Array, Int, PyTree
 from recur.train import _loop
 from recur.train._epoch import epoch_rows, sample_count, steps_per_epoch, take_rows
@@ -18,7 +18,7 @@ from recur.train._evaluate import evaluate
 from recur.train._mesh import batch_axis, check_mesh, place
 from recur.train._nonfinite import check_policy
 from recur.train._program import Log, Method, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
-from recur.train._state import TrainState
+from recur.train._state import TrainState, check_optimizer
 from recur.train._step import Loss
 
 
@@ -124,8 +124,10 @@ def fit(
 
 
 def check_data_axis(state: TrainState, data_axis: int | None) -> None:
-    """Raises ValueError unless the axis is known, and the state has it too."""
-    if data_axis not in (None, 0) or (data_axis == 0 and not state.step.ndim):
+    """Raises unless this is a state, and the axis is known, and the state has it too."""
+    if not isinstance(state, TrainState):
+        raise TypeError(f"state: expected a TrainState, got {brief(state)}; train.init_state makes one")
+    if not is_one_of(data_axis, (None, 0)) or (data_axis == 0 and not state.step.ndim):
         raise ValueError(f"data_axis: expected None, or 0 with a state of several seeds, got {data_axis}")
 
 
@@ -140,6 +142,8 @@ def make_method(
     **options: Any,
 ) -> Method:
     """Returns the `Method` of a state, on devices that divide its seeds and the batch."""
+    check_callable("loss", loss, "(params, batch, key) -> (scalar, metrics)")
+    check_optimizer(optimizer)
     seeds = state.step.size if state.step.ndim else None
     if seeds_at_once is None:
         seeds_at_once = 1 if jax.default_backend() == "cpu" else state.step.size

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._checks import check_positive
+from recur._checks import check_number, check_positive
 from recur._types import PyTree
 from recur.train._checkpoints import Checkpoints
 from recur.train._diagnosis import NonFinite
@@ -75,7 +75,7 @@ class Hooks:
 
     def __post_init__(self) -> None:
         """Checks every value."""
-        if not self.checkpoint_every_s >= 0:
+        if not check_number("checkpoint_every_s", self.checkpoint_every_s) >= 0:
             raise ValueError(f"checkpoint_every_s: expected a number of at least 0, got {self.checkpoint_every_s}")
         if (self.probe is None) != (self.probe_every is None):
             raise ValueError(

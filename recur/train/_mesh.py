@@ -51,7 +51,7 @@ def make_mesh(
         parts = math.gcd(check_positive("batch_size", batch_size), len(devices) // on_seed)
         least_part = check_positive("least_part", least_part)
         most = max(batch_size // (least_part if processes == 1 else 1), 1)
-        on_batch = max(part for part in range(1, most + 1) if parts % part == 0)
+        on_batch = max(part for part in range(1, min(most, parts) + 1) if parts % part == 0)
     count = on_seed * on_batch
     if count % processes:
         raise ValueError(

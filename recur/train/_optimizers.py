@@ -5,13 +5,12 @@ import math
 
 import optax
 
-from recur._checks import check_number
+from recur._checks import check_number, check_whole, is_one_of
 
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential")
 
 
-@functools.cache
 def make_optimizer(
     name: str, learning_rate: float | optax.Schedule, *, momentum: float = 0.0, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
@@ -24,18 +23,26 @@ def make_optimizer(
         weight_decay: Of adamw alone: what each step takes off the parameters, times the step size.
 
     Raises:
+        TypeError: A number that is none.
         ValueError: An unknown name, a number out of its range, or one that this optimiser has not.
     """
-    if name not in OPTIMIZERS:
+    if not is_one_of(name, OPTIMIZERS):
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {name!r}")
     if not callable(learning_rate):
         _check_rate(learning_rate)
-    if not 0 <= momentum < 1 or (momentum and name != "sgd"):
+    if not 0 <= check_number("momentum", momentum) < 1 or (momentum and name != "sgd"):
         raise ValueError(f"momentum: expected a number below 1 with sgd, 0 with any other, got {momentum} with {name}")
-    if not 0 <= weight_decay < math.inf or (weight_decay and name != "adamw"):
+    if not 0 <= check_number("weight_decay", weight_decay) < math.inf or (weight_decay and name != "adamw"):
         raise ValueError(
             f"weight_decay: expected a number >= 0 with adamw, 0 with any other, got {weight_decay} with {name}"
         )
+    return _optimizer(name, learning_rate, momentum, weight_decay)
+
+
+@functools.cache
+def _optimizer(
+    name: str, learning_rate: float | optax.Schedule, momentum: float, weight_decay: float
+) -> optax.GradientTransformation:
     if name == "adamw":
         return optax.adamw(learning_rate, weight_decay=weight_decay)
     if name == "sgd":
@@ -43,7 +50,6 @@ def make_optimizer(
     return {"adam": optax.adam, "rmsprop": optax.rmsprop}[name](learning_rate)
 
 
-@functools.cache
 def make_schedule(
     name: str, learning_rate: float, *, steps: int, warmup_steps: int = 0, decay_to: float = 0.01
 ) -> float | optax.Schedule:
@@ -65,6 +71,7 @@ def make_schedule(
         The function; the number itself where it is constant without warm-up.
 
     Raises:
+        TypeError: A number that is none.
         ValueError: An unknown name, or a number out of its range.
 
     Example:
@@ -72,15 +79,23 @@ def make_schedule(
         >>> [round(float(rate(n)), 3) for n in (0, 3, 4, 54, 104)]
         [0.025, 0.1, 0.1, 0.05, 0.0]
     """
-    if name not in SCHEDULES:
+    if not is_one_of(name, SCHEDULES):
         raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {name!r}")
     _check_rate(learning_rate)
-    if not 0 <= warmup_steps < steps:
+    check_whole("steps", steps)
+    if not 0 <= check_whole("warmup_steps", warmup_steps) < steps:
         raise ValueError(
             f"warmup_steps: expected 0 or more, fewer than the {steps} steps of the run, got {warmup_steps}"
         )
-    if not 0 <= decay_to <= 1 or (decay_to == 0 and name == "exponential"):
+    if not 0 <= check_number("decay_to", decay_to) <= 1 or (decay_to == 0 and name == "exponential"):
         raise ValueError(f"decay_to: expected a number from 0 to 1, above 0 for exponential, got {decay_to}")
+    return _schedule(name, learning_rate, steps, warmup_steps, decay_to)
+
+
+@functools.cache
+def _schedule(
+    name: str, learning_rate: float, steps: int, warmup_steps: int, decay_to: float
+) -> float | optax.Schedule:
     if name == "constant" and not warmup_steps:
         return learning_rate
     left = steps - warmup_steps

@@ -1,12 +1,12 @@
 """What training carries from step to step."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from recur._checks import check_key
+from recur._checks import brief, check_arrays, check_floating, check_key
 from recur._types import Array, Float, Int, Key, PyTree
 
 
@@ -97,14 +97,24 @@ def init_state(
             batch to batch; see `make_step`.
 
     Raises:
-        TypeError: `key` is no PRNG key.
+        TypeError: `key` is no PRNG key, `optimizer` none of optax, or a parameter no floating array.
     """
     check_key("key", key)
+    check_optimizer(optimizer)
+    check_arrays("params", params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        check_floating(f"params{jax.tree_util.keystr(path)}", leaf, "train what has a gradient")
     # Explicit dtypes: a weakly typed leaf would make the second call of a compiled step another program.
     dtype = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
     best = Best(jax.tree.map(jnp.copy, params), jnp.full((), jnp.nan, dtype), jnp.zeros((), jnp.int32))
     average = jax.tree.map(jnp.copy, params) if ema else None
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, best, average, carry)
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raises TypeError unless this is a transformation of optax, known by what it can do."""
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise TypeError(f"optimizer: expected one of optax, got {brief(optimizer)}; train.make_optimizer makes some")
 
 
 def shuffle_key(key: Key[Array, ""], epoch: Int[Array, ""]) -> Key[Array, ""]:

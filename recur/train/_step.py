@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from recur._checks import check_tree
+from recur._checks import check_number, check_tree
 from recur._types import Array, Float, PyTree
 from recur.train._nonfinite import rate_factor
 from recur.train._state import TrainState, loss_key
@@ -66,9 +66,9 @@ def make_step(
     Reference:
         The decay of early steps: `tf.train.ExponentialMovingAverage`, TensorFlow 1.
     """
-    if clip_norm is not None and not clip_norm > 0:
+    if clip_norm is not None and not check_number("clip_norm", clip_norm) > 0:
         raise ValueError(f"clip_norm: expected a positive number, or None for no clipping, got {clip_norm}")
-    if ema_decay is not None and not 0 < ema_decay < 1:
+    if ema_decay is not None and not 0 < check_number("ema_decay", ema_decay) < 1:
         raise ValueError(f"ema_decay: expected a number between 0 and 1, or None for no average, got {ema_decay}")
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:

@@ -151,7 +151,7 @@ def test_lines_of_a_file_are_items(tmp_path):
         (lambda: tasks.batches(ITEMS, 0, pad=PAD), ValueError, "batch_size: expected a whole number >= 1"),
         (lambda: tasks.batches(ITEMS, 2, pad=PAD, key=7), TypeError, "key: expected a PRNG key"),
         (lambda: tasks.batches(ITEMS, 2, pad=PAD, epochs=0), ValueError, "epochs: expected a whole number >= 1"),
-        (lambda: tasks.stream_batches(np.zeros((2, 9)), 2, 2), ValueError, r"ids: .*got shape \[2, 9\]"),
+        (lambda: tasks.stream_batches(np.zeros((2, 9), int), 2, 2), ValueError, r"ids: .*got shape \[2, 9\]"),
         (lambda: tasks.stream_batches(np.arange(12), 3, 4), ValueError, "ids: expected more than 12, .*got 12"),
         (lambda: tasks.stream_batches(np.arange(9), 3, 4, remainder="x"), ValueError, "remainder: expected"),
     ],

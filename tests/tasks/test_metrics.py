@@ -117,7 +117,7 @@ def test_sliding_windows():
     ("call", "words"),
     [
         (
-            lambda: tasks.token_accuracy(np.zeros((2, 3)), np.zeros(2)),
+            lambda: tasks.token_accuracy(np.zeros((2, 3), int), np.zeros(2, int)),
             r"expected the shape of targets .*\(2, 3\), \(2,\)",
         ),
         (lambda: tasks.token_accuracy([1], [1], [False]), "mask: expected a token that counts, got none"),
