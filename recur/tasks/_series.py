@@ -49,8 +49,8 @@ def read_series(path: str | os.PathLike) -> np.ndarray:
             number = _number(cell)
             if number is None:
                 raise ValueError(
-                    f"data: expected a number in column {name!r}, got {cell[:60]!r} in line {line} of {path}; fill it in, "
-                    "or remove the line"
+                    f"data: expected a number in column {name!r}, got {cell[:60]!r} in line {line} of {path}; "
+                    "fill it in, or remove the line"
                 )
             values.append(number)
     return np.array(values).reshape(len(rows) - 1, len(header) - skip)
