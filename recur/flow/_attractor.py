@@ -133,6 +133,8 @@ def _sorted_downwards(name: str, values: jax.Array, axis: int) -> jax.Array:
     """Returns the array, or raises if it cannot be sorted values; under a transformation the order is not known."""
     values = as_array(name, values)
     check_floating(name, values, "give natural logarithms")
+    if jnp.iscomplexobj(values):
+        raise TypeError(f"{name}: expected real numbers, got dtype {values.dtype}; give natural logarithms")
     if values.ndim <= axis or values.shape[axis] == 0:
         raise ValueError(f"{name}: expected at least one value along axis {axis}, got shape {values.shape}")
     # Differences of two -inf are nan, which is not above 0: equal values are sorted.

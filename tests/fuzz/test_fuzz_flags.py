@@ -139,7 +139,7 @@ def test_runs_that_are_there(call, folder):
     path.write_bytes(data)
     config = CONFIGS[script](workdir=str(folder))
     try:
-        _folder.open_folder(script, config)
+        _folder.write_config(_folder.check_folder(script, config), script, config)
     except (ValueError, OSError) as error:
         assert_one_line(error)
         data_after = path.read_bytes()
