@@ -56,6 +56,9 @@ def vectors() -> tuple[int, bool]:
 @functools.cache
 def threads() -> int:
     """Returns the threads that a run may use: the cores of a device, of those that the CPU is split into."""
+    if os.name == "nt":
+        # Waiting for other threads is written for POSIX.
+        return 1
     return max((os.cpu_count() or 1) // len(jax.local_devices(backend="cpu")), 1)
 
 
