@@ -34,6 +34,7 @@ class Config(_drawn.DrawnConfig):
 
     workdir: str = _config.option("runs/adding", "Folder of the run; several cells get a folder each in it.")
     length: int = _config.option(100, "Steps of a sequence (of drawn data).", least=2)
+    epochs: int = _config.option(40, f"Hundreds of steps: an epoch is {_drawn.STEPS_PER_EPOCH} of them.", least=1)
     marks: str = _config.option("halves", "Where the marks are: halves (one in each), any, or hs97 (as in 1997).")
     data: str = _config.option("", "File to train on, in place of drawn data: .npz with x [N, T, 2] and y [N, 1].")
 
