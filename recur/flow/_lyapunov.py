@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from recur._checks import check_positive
+from recur._checks import check_positive, check_whole
 from recur._types import Array, Float, Params, State
 from recur.cells import Cell
 from recur.flow._step import tangent_map
@@ -71,7 +71,7 @@ def lyapunov_spectrum(
         raise ValueError(f"k: expected at most n = {n}, the size of the whole state of {cell!r}, got {k}")
     check_positive("steps_per_qr", steps_per_qr)
     most = len(xs) - steps_per_qr
-    if not 0 <= warmup <= most:
+    if not 0 <= check_whole("warmup", warmup) <= most:
         raise ValueError(f"warmup: expected 0 <= warmup <= T - steps_per_qr = {most}, got {warmup}; give more steps")
     return _spectrum(cell, params, xs, visited, k, warmup, steps_per_qr)
 

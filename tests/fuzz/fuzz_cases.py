@@ -19,7 +19,7 @@ NIGHTLY = 20
 COUNTS = {}
 """Cases of every fuzzed test that was imported, those of its examples not among them."""
 
-WITHIN_S = 300
+WITHIN_S = 900
 HOMES = [
     Path(recur.__file__).parent,
     Path(__file__).parents[2] / "experiments",

@@ -8,7 +8,7 @@ import unicodedata
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fuzz_cases import answer, cases, time_limit
+from fuzz_cases import WITHIN_S, answer, cases, time_limit
 from fuzz_strategies import hostile
 
 from recur import report, tasks
@@ -214,7 +214,7 @@ def one_line(folder):
 def test_a_line_of_100_mb_is_streamed_in_little_memory(kind, one_line):
     path = one_line(kind)
     tracemalloc.start()
-    with time_limit(60):
+    with time_limit(WITHIN_S):
         count, error = answer({"data"}, lambda: sum(map(len, tasks.text_chunks(path))))
         lines, _ = answer({"data"}, tasks.Lines, path)
     _, peak = tracemalloc.get_traced_memory()
@@ -231,7 +231,7 @@ def test_a_line_of_100_mb_is_streamed_in_little_memory(kind, one_line):
 @pytest.mark.parametrize("kind", ["digits", "brackets"])
 def test_a_line_of_100_mb_is_refused_in_a_word(kind, reader, one_line):
     path = one_line(kind)
-    with time_limit(60):
+    with time_limit(WITHIN_S):
         found, error = answer({"data", "path", path.name}, READERS[reader][0], path)
     if reader == "jsonl":
         # A last line that does not end was torn by a crash: it is no record, and so there is none.
