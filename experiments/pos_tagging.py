@@ -23,8 +23,7 @@ from jaxtyping import PyTree
 from experiments import _config, _main, _problem, _run, _words
 from recur import cells, nn, tasks
 
-TAGS, SHOWN = tasks.Labels(tasks.UPOS), 8
-PAD = {"words": tasks.Vocabulary.pad, "characters": tasks.Vocabulary.pad, "tags": 0}
+TAGS, SHOWN, PAD = tasks.Labels(tasks.UPOS), 8, dict.fromkeys(("words", "characters", "tags"), tasks.Vocabulary.pad)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
