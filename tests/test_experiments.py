@@ -213,7 +213,7 @@ def test_a_run_is_repeated_from_its_configuration(finished):
     assert parse(multiplication.Config) == stored
     changed = dataclasses.replace(stored, workdir="other", seeds=5)
     assert parse(multiplication.Config, "--workdir=other", "--seeds=5") == changed
-    with pytest.raises(ValueError, match="is of experiment 'multiplication', whose option layers is none of this one"):
+    with pytest.raises(ValueError, match="is of experiment 'multiplication', whose option chrono is none of this one"):
         parse(ramp.Config)
     with pytest.raises(ValueError, match="config: expected the config.json of a run, got .*history.csv"):
         _config.read_config(str(workdir / "history.csv"), ramp.Config)

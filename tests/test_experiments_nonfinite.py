@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments import _broken, _config, _folder, _machine, _problem, _regression, _run, forecast, ramp
-from recur import report, train
+from recur import cells, report, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = {"cell": "elman", "hidden_size": 2, "epochs": 6, "tensorboard": False, "learning_rate": 0.01}
@@ -33,7 +33,7 @@ def start(*arguments):
 
 def pose(config):
     """Sequences to sum up; the weights of one seed are such that its second state is infinite."""
-    model = _regression.regression("ind_rnn", 2, layers=1, input_size=1)
+    model = _regression.regression(cells.ind_rnn(2), layers=1, input_size=1)
     x = jnp.ones((8, 4, 1))
     words = jax.random.key_data(jax.random.fold_in(jax.random.key(BROKEN), 1))
 

@@ -50,7 +50,7 @@ def test_a_run_leaves_its_files(finished):
     config, summary = finished
     workdir = pathlib.Path(config.workdir)
     assert {path.name for path in workdir.iterdir()} == {
-        *("config.json", "history.jsonl", "history.csv", "summary.json", "condition_number.png")
+        *("config.json", "history.jsonl", "history.csv", "summary.json", "condition_number.png", "run.lock")
     }
     assert json.loads((workdir / "summary.json").read_text()) == summary
     assert summary["config"] == dataclasses.asdict(config)
