@@ -37,6 +37,7 @@ class Operands:
     split: PyTree
 
 
+@functools.cache
 def operands(cell: FactoredCell) -> Operands:
     """Returns the arrays of a step of a cell, as shapes."""
 
@@ -102,6 +103,7 @@ def linear_shapes(cell: FactoredCell, known: Known) -> Linear:
     )
 
 
+@functools.cache
 def refusal(cell: FactoredCell) -> str:
     """Says why the step of a cell is not compiled for vectors of units, in words that follow the cell's name."""
     try:
