@@ -72,6 +72,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ne": _compare("!="),
     "neg": lambda b, x: b.fneg(x),
     "not": lambda b, x: b.not_(x),
+    "one_minus_square": lambda b, x: _math.fma(b, b.fneg(x), x, _math.splat(1.0, x.type)),
     "or": lambda b, x, y: b.or_(x, y),
     "rsqrt": lambda b, x: b.fdiv(_math.splat(1.0, x.type), _math.call(b, "sqrt", x)),
     "sign": _sign,

@@ -100,7 +100,7 @@ ARITHMETIC = frozenset(
             "floor",
         ),
         *("ge", "gt", "integer_pow", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not"),
-        *("or", "rsqrt", "select_n", "sign", "sqrt", "square", "sub", "tanh"),
+        *("one_minus_square", "or", "rsqrt", "select_n", "sign", "sqrt", "square", "sub", "tanh"),
     )
 )
 """Primitives of one entry that an algebra knows."""
