@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, PyTree
 from experiments import _config, _language, _problem
 from recur import tasks, train
 
-# Characters or words of a stream at least, when a network is measured: few networks begin without a past then.
+# Streams that a text is read in when a network is measured, and what each is at least: all of them begin without a past.
 LEAST_STREAM = 2048
-MOST_STREAMS = 64
+MOST_STREAMS = 4
 # Sequences of held-out text of which --flow and --probe_every take the gradient.
 LOOKED_AT = 16
 TEMPERATURES = (0.5, 0.8, 1.0)
