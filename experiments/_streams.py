@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from experiments import _config, _language, _problem
 from recur import tasks, train
 
-# Streams that a text is read in when a network is measured, and what each is at least: all of them begin without a past.
+# Streams that a text is read in when a network is measured, and their least length: each begins without a past.
 LEAST_STREAM = 2048
 MOST_STREAMS = 4
 # Sequences of held-out text of which --flow and --probe_every take the gradient.
