@@ -61,6 +61,7 @@ def fitting(cell: cells.Cell, max_iters: int) -> dict[str, engines.Engine]:
     """Returns the engines that run a cell, by name; the first is the one that others are compared with."""
     named = {
         "Scan": engines.Scan(),
+        "Fused": engines.Fused(),
         'Scan(remat="sqrt")': engines.Scan(remat="sqrt"),
         "Associative": engines.Associative(),
         "Newton": engines.Newton(max_iters=max_iters),
