@@ -150,8 +150,11 @@ class FactoredCell(Cell):
     """
 
     @abc.abstractmethod
-    def recurrent_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
-        """Returns the product with h, linear in h and in the kernel; None where there is no product."""
+    def recurrent_share(self, prepared: Any, h: Float[Array, "*B H"], *, of_tangent: bool = False) -> Any:
+        """Returns the product with h, linear in h and in the kernel; None where there is no product.
+
+        `of_tangent` says that the kernel is a tangent, so that what counts is how fast the transpose is.
+        """
 
     @abc.abstractmethod
     def with_units(self, units: int) -> "FactoredCell":

@@ -14,7 +14,7 @@ from recur._checks import brief, check_batch_shape, check_dtype, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
 from recur.cells._base import Affine, FactoredCell, state_type
 from recur.cells._declaration import Activation, Declaration
-from recur.cells._gates import GateInit, affine_product, expand_to, gate_init, product
+from recur.cells._gates import GateInit, affine_product, expand_to, gate_init, product, tangent_product
 from recur.cells._init import Chrono, InitSpec
 from recur.cells._kept import Kept, Layout, gate_tangents, gates, keep, layout
 from recur.cells._structure import affine_parts, is_affine
@@ -111,10 +111,12 @@ class PointwiseCell(FactoredCell):
         """Returns ``x W + b`` for all gates, laid by kind."""
         return affine_product(xs, params.kernel, params.bias)
 
-    def recurrent_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B N"] | None:
+    def recurrent_share(
+        self, prepared: Prepared, h: Float[Array, "*B H"], *, of_tangent: bool = False
+    ) -> Float[Array, "*B N"] | None:
         """Returns ``h U`` for all gates, laid by kind; None where the gates do not see the state."""
         if self.declaration.recurrence == "dense":
-            return product(h, prepared.recurrent_kernel)
+            return (tangent_product if of_tangent else product)(h, prepared.recurrent_kernel)
         if self.declaration.recurrence == "none":
             return None
         return jnp.tile(h, len(self._layout.order)) * expand_to(prepared.recurrent_kernel, h.ndim)

@@ -92,7 +92,7 @@ def linear_scan(
     """
     prepared, projected, _, _, mask, reset = primals
     d_prepared, d_projected, d_start, d_restart, _, _ = tangents
-    entering = cell.input_tangent(d_projected, cell.recurrent_share(d_prepared, before[0]))
+    entering = cell.input_tangent(d_projected, cell.recurrent_share(d_prepared, before[0], of_tangent=True))
     known, flags = (prepared, before, projected, kept), (d_start, d_restart, mask, reset)
     return tangent_scan(cell, known, d_prepared, entering, flags, reverse=reverse, unroll=unroll)
 

@@ -49,7 +49,7 @@ def _tangent(cell: FactoredCell, reverse: bool, primals: tuple, tangents: tuple)
     states, kept = run_forward(cell, known, reverse=reverse, keep=True)
     d_weights, d_matrix, d_projected, d_start, d_restart, _, _ = tangents
     before = before_each_step(states, known.start, known.restart, known.reset, reverse)
-    share = cell.recurrent_share(cell.put_together(d_weights, d_matrix), before[0])
+    share = cell.recurrent_share(cell.put_together(d_weights, d_matrix), before[0], of_tangent=True)
     d_sums, d_split = cell.input_tangent(d_projected, share)
     # One for every row, so that the transpose gives one for every row too, whatever the batch is part of.
     rows = known.start[0].shape[0]
