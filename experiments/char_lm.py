@@ -30,7 +30,7 @@ class Config(_streams.StreamConfig):
     workdir: str = _config.option("runs/char_lm", "Folder of the run; several cells get a folder each in it.")
     hidden_size: int = _config.option(384, "Hidden units of a layer.", least=1)
     embedding_size: int = _config.option(128, "Features that a character is embedded in; 0 for one-hot.", least=0)
-    epochs: int = _config.option(10, "Passes over the text.", least=1)
+    epochs: int = _config.option(12, "Passes over the text.", least=1)
     dropout: float = _config.option(0.4, "Share of vectors and outputs that is dropped while training.", least=0.0)
     optimizer: str = _config.option("adamw", "Optimiser.")
     weight_decay: float = _config.option(0.05, "Weight decay of adamw.", least=0.0)
