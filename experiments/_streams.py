@@ -30,6 +30,9 @@ class StreamConfig(_language.TextConfig):
     embedding_size: int = _config.option(0, "Features that a token is embedded in; 0 for one-hot vectors.", least=0)
     tied: bool = _config.option(False, "Read the logits from the table of the embedding, which is as wide as a layer.")
     dropout: float = _config.option(0.0, "Share of outputs that is dropped between layers while training.", least=0.0)
+    recurrent_dropout: float = _config.option(
+        0.0, "Share of recurrent weights that is dropped while training, others for each window.", least=0.0
+    )
     window: int = _config.option(
         64, "Steps that the gradient goes back; the state goes on from window to window.", least=1
     )
@@ -93,9 +96,9 @@ def model_of(config: StreamConfig, corpus: Corpus) -> _language.Model:
     Raises:
         ValueError: Sizes that do not fit.
     """
-    sizes = {"layers": config.layers, "embedding_size": config.embedding_size, "tied": config.tied}
-    vocabulary_size = len(corpus.vocabulary)
-    return _language.language_model(vocabulary_size, config.cell, config.hidden_size, dropout=config.dropout, **sizes)
+    options = {"layers": config.layers, "embedding_size": config.embedding_size, "tied": config.tied}
+    options |= {"dropout": config.dropout, "recurrent_dropout": config.recurrent_dropout}
+    return _language.language_model(len(corpus.vocabulary), config.cell, config.hidden_size, **options)
 
 
 def pose(

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import is_one_of
-from recur._types import Array, Bool, Float, Int, State
+from recur._checks import check_key, is_one_of
+from recur._types import Array, Bool, Float, Int, Key, State
 from recur.cells import Cell
 from recur.engines import Auto, Engine
+from recur.nn._dropout import fold_key
 from recur.nn._layout import Result, Sequences, check_parts, read_sequences, write_result
 from recur.nn._rnn import RNN
 
@@ -34,6 +35,7 @@ class Bidirectional(nnx.Module):
         input_size: Features X.
         backward_cell: By default `cell`, with parameters of its own.
         merge: ``"concat"`` (forward first), ``"sum"``, ``"mean"`` or ``"product"``; Keras says ``"ave"``, ``"mul"``.
+        recurrent_dropout: Probability that an entry of a recurrent kernel is dropped in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters.
@@ -44,7 +46,7 @@ class Bidirectional(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: `input_size` below 1, an unknown merge, or one that needs cells of one size.
+        ValueError: `input_size` below 1, an unknown merge, or one that needs cells of one size, or a wrong dropout.
 
     Reference:
         Schuster and Paliwal (1997), "Bidirectional recurrent neural networks", https://doi.org/10.1109/78.650093.
@@ -65,6 +67,7 @@ class Bidirectional(nnx.Module):
         *,
         backward_cell: Cell | None = None,
         merge: str = "concat",
+        recurrent_dropout: float = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -72,9 +75,9 @@ class Bidirectional(nnx.Module):
         if not is_one_of(merge, _MERGES):
             raise ValueError(f"merge: expected one of {sorted(_MERGES)}, got {merge!r}")
         self.merge = merge
-        self.forward = RNN(cell, input_size, rngs=rngs, engine=engine, dtype=dtype)
-        backward_cell = cell if backward_cell is None else backward_cell
-        self.backward = RNN(backward_cell, input_size, rngs=rngs, engine=engine, dtype=dtype)
+        made = {"recurrent_dropout": recurrent_dropout, "rngs": rngs, "engine": engine, "dtype": dtype}
+        self.forward = RNN(cell, input_size, **made)
+        self.backward = RNN(cell if backward_cell is None else backward_cell, input_size, **made)
         sizes = self.forward.output_size, self.backward.output_size
         if merge != "concat" and sizes[0] != sizes[1]:
             raise ValueError(f"merge: {merge!r} expects cells of one output size, got {sizes}; or use 'concat'")
@@ -90,6 +93,7 @@ class Bidirectional(nnx.Module):
         reset_state: tuple[State, State] | None = None,
         return_sequences: bool = True,
         return_state: bool = False,
+        key: Key[Array, ""] | None = None,
     ) -> Any:
         """Runs both cells over `x`.
 
@@ -104,18 +108,21 @@ class Bidirectional(nnx.Module):
             return_sequences: Whether to return the merged outputs of all steps, or each direction's output after
                 the last step that it took, merged: forward at the last unmasked step, backward at the first.
             return_state: Whether to return ``(outputs, (forward state, backward state))``.
+            key: Draws what is dropped, other entries in each direction. Without it nothing is dropped.
 
         Returns:
             Outputs ``[*B, T, H]``, or ``[*B, H]`` without `return_sequences`, H being the merged size.
 
         Raises:
-            TypeError: An array or state of the wrong kind or dtype.
+            TypeError: An array, state or key of the wrong kind or dtype.
             ValueError: A wrong rank, shape or length, or both `mask` and `lengths`.
         """
         sequences = read_sequences(x, self.forward.input_size, mask=mask, lengths=lengths, reset=reset)
         self.check_state("initial_state", initial_state, sequences.batch_shape)
         self.check_state("reset_state", reset_state, sequences.batch_shape)
-        result = self.run(sequences, initial_state, reset_state)
+        if key is not None:
+            check_key("key", key)
+        result = self.run(sequences, initial_state, reset_state, key=key)
         return write_result(result, return_sequences=return_sequences, return_state=return_state)
 
     @property
@@ -140,14 +147,16 @@ class Bidirectional(nnx.Module):
         sequences: Sequences,
         initial_state: tuple[State, State] | None = None,
         reset_state: tuple[State, State] | None = None,
+        *,
+        key: Key[Array, ""] | None = None,
     ) -> Result:
         """Runs both cells over time-major sequences that are checked already."""
         forward_start, backward_start = initial_state or (None, None)
         forward_restart, backward_restart = reset_state or (None, None)
-        forward = self.forward.run(sequences, forward_start, forward_restart)
+        forward = self.forward.run(sequences, forward_start, forward_restart, key=fold_key(key, 0))
         if sequences.reset is not None:
             sequences = sequences._replace(reset=_ends(sequences.reset, sequences.mask))
-        backward = self.backward.run(sequences, backward_start, backward_restart, reverse=True)
+        backward = self.backward.run(sequences, backward_start, backward_restart, reverse=True, key=fold_key(key, 1))
         merge = _MERGES[self.merge]
         return Result(
             outputs=merge(forward.outputs, backward.outputs),

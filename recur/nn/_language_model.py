@@ -29,6 +29,7 @@ class LanguageModel(nnx.Module):
         tied: Whether W is the table of the embedding (E = H then), looked up with scale sqrt(E).
         dropout: Probability that an entry is dropped on its way into a layer above, out of the embedding (not of
             one-hot vectors) or out of the last layer. It acts in calls with a `key`.
+        recurrent_dropout: Probability that an entry of a recurrent kernel is dropped in calls with a `key`; see `RNN`.
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters. States and logits are float32 or wider.
@@ -66,6 +67,7 @@ class LanguageModel(nnx.Module):
         embedding_size: int | None = None,
         tied: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -73,7 +75,8 @@ class LanguageModel(nnx.Module):
         cells = layer_cells(cell, hidden_size, layers)
         made = {"dropout": dropout, "rngs": rngs, "dtype": dtype}
         self.vocabulary = Vocabulary(vocabulary_size, embedding_size, output_size(cells[-1]), tied=tied, **made)
-        self.stack = Stack(cells, self.vocabulary.embedding.output_size, engine=engine, **made)
+        made |= {"engine": engine, "recurrent_dropout": recurrent_dropout}
+        self.stack = Stack(cells, self.vocabulary.embedding.output_size, **made)
 
     def __call__(
         self,

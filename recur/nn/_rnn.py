@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_dtype, check_positive
-from recur._types import Array, Bool, Float, Int, Params, State
+from recur._checks import check_dtype, check_key, check_positive
+from recur._types import Array, Bool, Float, Int, Key, Params, State
 from recur.cells import Cell
 from recur.cells import output_size as cell_output_size
 from recur.cells._base import check_cell
 from recur.engines import Auto, Engine, unroll
+from recur.nn._dropout import check_recurrent_dropout, drop_recurrent_kernels
 from recur.nn._layout import Result, Sequences, check_rngs, check_state, read_sequences, write_result
 
 
@@ -22,6 +23,10 @@ class RNN(nnx.Module):
         cell: What to compute in one step, such as ``recur.cells.lstm(128)``.
         input_size: Features X.
         rngs: Draws the parameters (its stream ``params``, or the default one); it is not kept.
+        recurrent_dropout: Probability that an entry of the recurrent kernel is dropped (what is kept is divided by
+            ``1 - recurrent_dropout``) in calls with a `key`, the same entries at every step of every sequence. Keras
+            drops entries of the state instead, of each sequence others; dropping weights leaves every engine as fast
+            as it is.
         engine: How to run the cell over time, one of `recur.engines`.
         dtype: Of the parameters.
 
@@ -30,7 +35,11 @@ class RNN(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: `input_size` below 1.
+        ValueError: `input_size` below 1, dropout outside [0, 1), or of a recurrent kernel that the cell has not.
+
+    Reference:
+        Merity et al. (2018), "Regularizing and optimizing LSTM language models", https://arxiv.org/abs/1708.02182,
+        section 2 (the recurrent dropout: DropConnect on hidden-to-hidden weights).
 
     Example:
         >>> import jax.numpy as jnp, recur.nn
@@ -47,6 +56,7 @@ class RNN(nnx.Module):
         cell: Cell,
         input_size: int,
         *,
+        recurrent_dropout: float = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -58,6 +68,7 @@ class RNN(nnx.Module):
         self.cell = cell
         self.engine = engine
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), self.input_size, dtype)))
+        self.recurrent_dropout = check_recurrent_dropout(recurrent_dropout, cell, self.params)
 
     def __call__(
         self,
@@ -71,6 +82,7 @@ class RNN(nnx.Module):
         reverse: bool = False,
         return_sequences: bool = True,
         return_state: bool = False,
+        key: Key[Array, ""] | None = None,
     ) -> Any:
         """Runs the cell over `x`.
 
@@ -88,18 +100,21 @@ class RNN(nnx.Module):
                 that of the last unmasked step (with `reverse`, of the first one). A sequence without steps returns
                 the output of its initial state.
             return_state: Whether to return ``(outputs, state)``, with the state after the last unmasked step.
+            key: Draws what is dropped: the same key, the same result. Without it nothing is dropped (evaluation).
 
         Returns:
             Outputs ``[*B, T, H]``, or ``[*B, H]`` without `return_sequences`; with `return_state` a pair.
 
         Raises:
-            TypeError: An array or state of the wrong kind or dtype.
+            TypeError: An array, state or key of the wrong kind or dtype.
             ValueError: A wrong rank, shape or length, or both `mask` and `lengths`.
         """
         sequences = read_sequences(x, self.input_size, mask=mask, lengths=lengths, reset=reset)
         self.check_state("initial_state", initial_state, sequences.batch_shape)
         self.check_state("reset_state", reset_state, sequences.batch_shape)
-        result = self.run(sequences, initial_state, reset_state, reverse=reverse)
+        if key is not None:
+            check_key("key", key)
+        result = self.run(sequences, initial_state, reset_state, reverse=reverse, key=key)
         return write_result(result, return_sequences=return_sequences, return_state=return_state)
 
     @property
@@ -117,10 +132,12 @@ class RNN(nnx.Module):
             lambda param: param[...], self.params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
         )
 
-    def step(self, state: State, x: Float[Array, "*B X"]) -> tuple[State, Float[Array, "*B H"]]:
-        """Takes one step of the cell, for streams: ``(next state, its output)``."""
+    def step(
+        self, state: State, x: Float[Array, "*B X"], *, key: Key[Array, ""] | None = None
+    ) -> tuple[State, Float[Array, "*B H"]]:
+        """Takes one step of the cell, for streams: ``(next state, its output)``; `key` draws what is dropped."""
         cell, params = self.as_cell()
-        return cell.step(params, state, x)
+        return cell.step(drop_recurrent_kernels(key, params, self.recurrent_dropout), state, x)
 
     def check_state(self, name: str, state: State | None, batch_shape: tuple[int, ...]) -> None:
         """Raises unless `state` is None or one of this layer's; dtypes are checked by `recur.unroll`."""
@@ -135,13 +152,14 @@ class RNN(nnx.Module):
         reset_state: State | None = None,
         *,
         reverse: bool = False,
+        key: Key[Array, ""] | None = None,
     ) -> Result:
         """Runs the cell over time-major sequences that are checked already."""
         cell, params = self.as_cell()
         xs, mask, reset = sequences
         run = unroll(
             cell,
-            params,
+            drop_recurrent_kernels(key, params, self.recurrent_dropout),
             xs,
             initial_state,
             mask=mask,

@@ -27,6 +27,7 @@ class Stack(nnx.Module):
         bidirectional: Whether every layer runs in both directions, outputs concatenated.
         dropout: Probability that an output is dropped on its way to the layer above (what is kept is divided by
             ``1 - dropout``), drawn anew at every step. Never after the last layer. It acts in calls with a `key`.
+        recurrent_dropout: Probability that an entry of a recurrent kernel is dropped in calls with a `key` (see `RNN`).
         residual: Whether every layer above the lowest adds the outputs of the one below, as they are before
             dropout, to its own; all sizes must then agree.
         rngs: Draws the parameters; it is not kept.
@@ -57,6 +58,7 @@ class Stack(nnx.Module):
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         residual: bool = False,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
@@ -75,7 +77,8 @@ class Stack(nnx.Module):
         layer_type = Bidirectional if bidirectional else RNN
         layers = []
         for cell in cells:
-            layers.append(layer_type(cell, input_size, rngs=rngs, engine=engine, dtype=dtype))
+            made = {"recurrent_dropout": recurrent_dropout, "rngs": rngs, "engine": engine, "dtype": dtype}
+            layers.append(layer_type(cell, input_size, **made))
             input_size = layers[-1].output_size
         self.layers = nnx.List(layers)
 
@@ -171,7 +174,8 @@ class Stack(nnx.Module):
         states = []
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             below = x
-            after, x = layer.step(before, drop(fold_key(key, index), below, self.dropout) if index > 0 else below)
+            read = drop(fold_key(key, index), below, self.dropout) if index > 0 else below
+            after, x = layer.step(before, read, key=self._layer_key(key, index))
             if self.residual and index > 0:
                 x = x + below
             states.append(after)
@@ -195,13 +199,18 @@ class Stack(nnx.Module):
         """Runs all layers over time-major sequences that are checked already."""
         nothing = (None,) * len(self.layers)
         starts, restarts = initial_state or nothing, reset_state or nothing
-        result = self.layers[0].run(sequences, starts[0], restarts[0])
+        result = self.layers[0].run(sequences, starts[0], restarts[0], key=self._layer_key(key, 0))
         states = [result.state]
         for index, layer in enumerate(self.layers[1:], start=1):
             below = result
             xs = drop(fold_key(key, index), below.outputs, self.dropout)
-            result = layer.run(sequences._replace(xs=xs), starts[index], restarts[index])
+            own_key = self._layer_key(key, index)
+            result = layer.run(sequences._replace(xs=xs), starts[index], restarts[index], key=own_key)
             states.append(result.state)
             if self.residual:
                 result = result._replace(outputs=result.outputs + below.outputs, last=result.last + below.last)
         return result._replace(state=tuple(states))
+
+    def _layer_key(self, key: Key[Array, ""] | None, index: int) -> Key[Array, ""] | None:
+        # The first numbers are those of what is dropped between layers.
+        return fold_key(key, len(self.layers) + index)
