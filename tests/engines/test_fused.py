@@ -89,6 +89,23 @@ def test_more_threads_than_there_are(several_threads):
     assert_close(value_and_gradients(cell, problem, Fused()), value_and_gradients(cell, problem, Scan()), scale=4)
 
 
+@pytest.mark.parametrize(("name", "networks", "rows"), [("lstm", 2, 15), ("gru", 5, 1), ("ind_rnn", 2, 7)])
+def test_networks_and_their_rows_are_shared_among_threads(several_threads, name, networks, rows):
+    cell = cells.CELLS[name](14)
+    problem = random_problem(cell, 20, (rows,), mask=True, reset=True)
+    several = jax.tree.map(lambda leaf: np.stack([leaf * (1 + n) / 4 for n in range(networks)]), problem.params)
+
+    def of_each(engine):
+        run = jax.jit(lambda params: value_and_gradients(cell, problem._replace(params=params), engine))
+        together = jax.vmap(run)(several)
+        alone = [run(jax.tree.map(lambda leaf, n=n: leaf[n], several)) for n in range(networks)]
+        return together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
+
+    (together, alone), (_, wanted) = of_each(Fused()), of_each(Scan())
+    assert_close(together, alone)
+    assert_close(together, wanted, scale=4)
+
+
 FUNCTIONS = {
     "abs": jnp.abs,
     "ceil": jnp.ceil,

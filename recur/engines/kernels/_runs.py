@@ -42,14 +42,14 @@ def _axes_behind_time(tree: PyTree) -> PyTree:
 
 def run_forward(cell: FactoredCell, known: Known, *, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
     """Returns states after every step, and with `keep` what is kept of the gates."""
-    return _forward.bind(known, cell=cell, reverse=reverse, keep=keep)
+    return _forward.bind(known, networks=False, cell=cell, reverse=reverse, keep=keep)
 
 
 def run_linear(cell: FactoredCell, known: Known, tangents: Linear, *, reverse: bool) -> PyTree:
     """Returns the tangents of all states."""
     if not projected_is_read(cell):
         known = known._replace(projected=None)
-    return _linear.bind((known, tangents), cell=cell, reverse=reverse)
+    return _linear.bind((known, tangents), networks=False, cell=cell, reverse=reverse)
 
 
 def _reference_forward(known: Known, *, cell: FactoredCell, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
@@ -103,14 +103,14 @@ class _Run:
         self._reference, self._axes, self._result_axes = reference, axes, result_axes
         self.primitive = Primitive(f"recur_{name}")
         self.primitive.multiple_results = True
-        self.primitive.def_impl(self._flat(reference))
+        self.primitive.def_impl(self._flat(self._run_reference))
         self.primitive.def_abstract_eval(self._abstract)
         ad.primitive_jvps[self.primitive] = self._jvp
         batching.primitive_batchers[self.primitive] = self._batch
         lowered = functools.partial(mlir.lower_fun, multiple_results=True)
-        mlir.register_lowering(self.primitive, lowered(self._flat(reference)))
+        mlir.register_lowering(self.primitive, lowered(self._flat(self._run_reference)))
         if kernel:
-            on_cpu = functools.partial(_where_it_fits, kernel, reference)
+            on_cpu = functools.partial(_where_it_fits, kernel, self._run_reference)
             mlir.register_lowering(self.primitive, lowered(self._flat(on_cpu)), platform="cpu")
 
     def bind(self, operands: PyTree, **params: Any) -> PyTree:
@@ -119,9 +119,13 @@ class _Run:
         results = self.primitive.bind(*leaves, tree=tree, **params)
         return jax.tree.unflatten(jax.tree.structure(self._shapes(leaves, tree, params)), results)
 
+    def _run_reference(self, operands: PyTree, *, networks: bool, **params: Any) -> PyTree:
+        of_one = functools.partial(self._reference, **params)
+        return (jax.vmap(of_one) if networks else of_one)(operands)
+
     def _shapes(self, leaves: Sequence, tree: Any, params: dict[str, Any]) -> PyTree:
         shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-        return jax.eval_shape(functools.partial(self._reference, **params), jax.tree.unflatten(tree, shapes))
+        return jax.eval_shape(functools.partial(self._run_reference, **params), jax.tree.unflatten(tree, shapes))
 
     @staticmethod
     def _flat(function: Callable) -> Callable:
@@ -141,22 +145,31 @@ class _Run:
             leaves = list(primals)
             for place, leaf in zip(smooth, some, strict=True):
                 leaves[place] = leaf
-            return self._flat(self._reference)(*leaves, **params)
+            return self._flat(self._run_reference)(*leaves, **params)
 
         at = tuple(primals[place] for place in smooth)
         return jax.jvp(of_smooth, at, tuple(ad.instantiate_zeros(tangents[place]) for place in smooth))
 
-    def _batch(self, leaves: Sequence, axes: Sequence, *, tree: Any, **params: Any) -> tuple[list, list]:
-        """Takes a further axis into B; several networks go one after the other."""
+    def _batch(
+        self, leaves: Sequence, axes: Sequence, *, tree: Any, networks: bool, **params: Any
+    ) -> tuple[list, list]:
+        """Takes a further axis into B, or, where what all rows share has it, into an axis of networks."""
+        size = next(leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None)
         own_axes = jax.tree.leaves(self._axes(jax.tree.unflatten(tree, leaves)))
+        of_networks = any(own == SHARED and axis is not None for axis, own in zip(axes, own_axes, strict=True))
         bind = functools.partial(self.primitive.bind, tree=tree, **params)
-        places = list(zip(leaves, axes, own_axes, strict=True))
-        if any(own == SHARED and axis is not None for _, axis, own in places):
-            return _one_by_one(bind, leaves, axes)
-        size = next(leaf.shape[axis] for leaf, axis, _ in places if axis is not None)
-        folded = [leaf if own == SHARED else _folded(leaf, axis, own, size) for leaf, axis, own in places]
-        results, shapes = bind(*folded), self._shapes(folded, tree, params)
-        where = jax.tree.leaves(self._result_axes(shapes))
+        if of_networks and not networks:
+            results = bind(*map(functools.partial(_led, size), leaves, axes), networks=True)
+            return results, [0] * len(results)
+        # Axes of networks, or of rows, that are there already take this one in.
+        own_axes = [0 if of_networks else own if own == SHARED else own + networks for own in own_axes]
+        folded = [
+            leaf if own == SHARED else _folded(leaf, axis, own, size)
+            for leaf, axis, own in zip(leaves, axes, own_axes, strict=True)
+        ]
+        params |= {"networks": networks}
+        results, shapes = bind(*folded, networks=networks), self._shapes(folded, tree, params)
+        where = [0 if of_networks else at + networks for at in jax.tree.leaves(self._result_axes(shapes))]
         pairs = zip(results, where, strict=True)
         return [leaf.reshape(*leaf.shape[:at], size, -1, *leaf.shape[at + 1 :]) for leaf, at in pairs], where
 
@@ -170,15 +183,9 @@ def _folded(leaf: jax.Array, axis: int | None, own: int, size: int) -> jax.Array
     return leaf.reshape(*leaf.shape[:own], -1, *leaf.shape[own + 2 :])
 
 
-def _one_by_one(function: Callable, leaves: Sequence, axes: Sequence) -> tuple[list, list]:
-    mapped = [jnp.moveaxis(leaf, axis, 0) for leaf, axis in zip(leaves, axes, strict=True) if axis is not None]
-
-    def of_one(own: list) -> list:
-        left = iter(own)
-        return function(*(leaf if axis is None else next(left) for leaf, axis in zip(leaves, axes, strict=True)))
-
-    results = jax.lax.map(of_one, mapped)
-    return results, [0] * len(results)
+def _led(size: int, leaf: jax.Array, axis: int | None) -> jax.Array:
+    """Returns a leaf with an axis in front."""
+    return jnp.broadcast_to(leaf, (size, *leaf.shape)) if axis is None else jnp.moveaxis(leaf, axis, 0)
 
 
 def _where_it_fits(kernel: str, reference: Callable, operands: PyTree, **params: Any) -> PyTree:
@@ -206,12 +213,14 @@ _backward = _Run(
 )
 
 
-def _transpose(cotangents: Sequence, *leaves: Any, tree: Any, cell: FactoredCell, reverse: bool) -> list:
+def _transpose(
+    cotangents: Sequence, *leaves: Any, tree: Any, networks: bool, cell: FactoredCell, reverse: bool
+) -> list:
     """Returns the cotangents of the tangents."""
     known, tangents = jax.tree.unflatten(tree, leaves)
     given = tuple(place for place, cotangent in enumerate(cotangents) if not isinstance(cotangent, ad.Zero))
     some = tuple(cotangents[place] for place in given)
-    result = _backward.bind((known, some), cell=cell, reverse=reverse, given=given)
+    result = _backward.bind((known, some), networks=networks, cell=cell, reverse=reverse, given=given)
     wanted = jax.tree.leaves(tangents, is_leaf=ad.is_undefined_primal)
     found = [c if ad.is_undefined_primal(t) else None for c, t in zip(jax.tree.leaves(result), wanted, strict=True)]
     return [None] * (len(leaves) - len(found)) + found
