@@ -11,6 +11,7 @@ from recur._checks import as_array, as_list, check_dtype, check_floating, check_
 from recur._types import Array, Float, Int, Key, State
 from recur.engines import Auto, Engine
 from recur.nn._cells import CellOrFactory, layer_cells
+from recur.nn._convolution import convolve
 from recur.nn._dropout import drop, fold_key
 from recur.nn._layout import carried_dtype, check_rngs, length_mask
 from recur.nn._stack import Stack
@@ -58,7 +59,9 @@ class FrameEncoder(nnx.Module):
             height, width, *rest = self.frame_shape
             channels = rest[0] if rest else 1
             for out in CHANNELS:
-                convolutions.append(nnx.Conv(channels, out, (3, 3), strides=(2, 2), **made))
+                convolutions.append(
+                    nnx.Conv(channels, out, (3, 3), strides=(2, 2), conv_general_dilated=convolve, **made)
+                )
                 height, width, channels = -(-height // 2), -(-width // 2), out
             size = height * width * channels
         self.convolutions = nnx.List(convolutions)
