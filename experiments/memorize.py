@@ -35,9 +35,9 @@ class Config(_language.TextConfig):
     workdir: str = _config.option("runs/memorize", "Folder of the run; several cells get a folder each in it.")
     cell: str = _config.option("elman,lstm", _config.CELL_HELP)
     hidden_size: int = _config.option(128, "Hidden units.", least=1)
-    epochs: int = _config.option(600, "Passes over the paragraph, each one step.", least=1)
+    epochs: int = _config.option(1500, "Passes over the paragraph, each one step.", least=1)
     batch_size: int = _config.option(1, "Sequences of a batch; there is one.", least=1)
-    learning_rate: float = _config.option(2e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
+    learning_rate: float = _config.option(3e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run.")
     eval_every: int = _config.option(20, "Steps between records.", least=0)
 
