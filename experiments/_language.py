@@ -53,11 +53,12 @@ def language_model(
     embedding_size: int = 0,
     tied: bool = False,
     dropout: float = 0.0,
+    embedding_dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
 ) -> Model:
     """Returns the model, the same functions, compiled once, for the same sizes; embedding size 0 is one-hot vectors."""
     made = {"layers": layers, "embedding_size": embedding_size or None, "tied": tied}
-    made |= {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
+    made |= {"dropout": dropout, "embedding_dropout": embedding_dropout, "recurrent_dropout": recurrent_dropout}
     layer = cells.CELLS[cell](hidden_size)
     init, bind = _words.pure(lambda rngs: nn.LanguageModel(vocabulary_size, layer, **made, rngs=rngs))
 

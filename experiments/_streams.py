@@ -29,7 +29,10 @@ class StreamConfig(_language.TextConfig):
     layers: int = _config.option(2, "Layers.", least=1)
     embedding_size: int = _config.option(0, "Features that a token is embedded in; 0 for one-hot vectors.", least=0)
     tied: bool = _config.option(False, "Read the logits from the table of the embedding, which is as wide as a layer.")
-    dropout: float = _config.option(0.0, "Share of outputs that is dropped between layers while training.", least=0.0)
+    dropout: float = _config.option(0.0, "Share of a layer's outputs that is dropped while training.", least=0.0)
+    embedding_dropout: float = _config.option(
+        0.0, "Share of the features of embedded tokens that is dropped while training.", least=0.0
+    )
     recurrent_dropout: float = _config.option(
         0.0, "Share of recurrent weights that is dropped while training, others for each window.", least=0.0
     )
@@ -97,7 +100,7 @@ def model_of(config: StreamConfig, corpus: Corpus) -> _language.Model:
         ValueError: Sizes that do not fit.
     """
     options = {"layers": config.layers, "embedding_size": config.embedding_size, "tied": config.tied}
-    options |= {"dropout": config.dropout, "recurrent_dropout": config.recurrent_dropout}
+    options |= {name: getattr(config, name) for name in ("dropout", "embedding_dropout", "recurrent_dropout")}
     return _language.language_model(len(corpus.vocabulary), config.cell, config.hidden_size, **options)
 
 

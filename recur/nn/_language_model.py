@@ -9,7 +9,7 @@ from recur._types import Array, Bool, Float, Int, Key, State
 from recur.cells import output_size
 from recur.engines import Auto, Engine
 from recur.nn._cells import CellOrFactory, layer_cells
-from recur.nn._dropout import drop, fold_key
+from recur.nn._dropout import check_rate, drop, fold_key
 from recur.nn._embed import Vocabulary
 from recur.nn._layout import carried_dtype, length_mask
 from recur.nn._stack import Stack
@@ -29,6 +29,7 @@ class LanguageModel(nnx.Module):
         tied: Whether W is the table of the embedding (E = H then), looked up with scale sqrt(E).
         dropout: Probability that an entry is dropped on its way into a layer above, out of the embedding (not of
             one-hot vectors) or out of the last layer. It acts in calls with a `key`.
+        embedding_dropout: That of the embedding's vectors alone; None for `dropout`.
         recurrent_dropout: Probability that an entry of a recurrent kernel is dropped in calls with a `key`; see `RNN`.
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
@@ -67,15 +68,18 @@ class LanguageModel(nnx.Module):
         embedding_size: int | None = None,
         tied: bool = False,
         dropout: float = 0.0,
+        embedding_dropout: float | None = None,
         recurrent_dropout: float = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
         cells = layer_cells(cell, hidden_size, layers)
-        made = {"dropout": dropout, "rngs": rngs, "dtype": dtype}
-        self.vocabulary = Vocabulary(vocabulary_size, embedding_size, output_size(cells[-1]), tied=tied, **made)
-        made |= {"engine": engine, "recurrent_dropout": recurrent_dropout}
+        made = {"rngs": rngs, "dtype": dtype}
+        of_vectors = dropout if embedding_dropout is None else check_rate(embedding_dropout, "embedding_dropout")
+        sizes = (vocabulary_size, embedding_size, output_size(cells[-1]))
+        self.vocabulary = Vocabulary(*sizes, tied=tied, dropout=of_vectors, **made)
+        made |= {"engine": engine, "dropout": dropout, "recurrent_dropout": recurrent_dropout}
         self.stack = Stack(cells, self.vocabulary.embedding.output_size, **made)
 
     def __call__(
