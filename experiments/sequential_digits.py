@@ -3,7 +3,8 @@
     python -m experiments.sequential_digits --cell=elman,gru,lstm --workdir=runs/sequential_digits
 
 The 1,797 digits of scikit-learn, 8 x 8 pixels, are read row by row, T = 64; with ``--permuted`` in an order drawn at
-random, the same one for every image. Every tenth digit is held out, for validation. Files are NumPy archives with grey
+random, the same one for every image. Every tenth digit is held out, for validation. While training, noise is added to
+every pixel, other noise in every step: otherwise the images are learnt by heart. Files are NumPy archives with grey
 values ``x [N, T, 1]`` from 0 to 1, row by row, and the class ``y [N]``, from 0; of ``--data`` every tenth image is for
 validation.
 
@@ -14,6 +15,7 @@ how good the answer would be after every pixel.
 """
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -23,6 +25,7 @@ from jaxtyping import PyTree
 
 from experiments import _classification, _config, _main, _problem, _run
 from recur import cells, report, tasks
+from recur.train import Loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +41,12 @@ class Config(_config.RunConfig):
     workdir: str = _config.option("runs/sequential_digits", "Folder of the run; several cells get a folder each in it.")
     hidden_size: int = _config.option(64, "Hidden units of a layer.", least=1)
     layers: int = _config.option(1, "Layers.", least=1)
-    epochs: int = _config.option(40, "Passes over the training data.", least=1)
+    epochs: int = _config.option(200, "Passes over the training data.", least=1)
     learning_rate: float = _config.option(1e-2, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run: constant, cosine, exponential.")
+    noise: float = _config.option(
+        0.15, "Standard deviation of the noise that is added to pixels while training.", least=0.0
+    )
     permuted: bool = _config.option(False, "Read pixels in an order drawn at random.")
     order_seed: int = _config.option(0, "What that order is drawn from, for all seeds.", least=0)
     data: str = _config.option("", "File to train on, in place of the digits: .npz with x [N, T, 1] and y [N].")
@@ -82,7 +88,7 @@ def _pose(config: Config) -> _problem.Problem:
 
     return _problem.Problem(
         init=model.init,
-        loss=model.loss,
+        loss=noisy(model.loss, config.noise),
         data=(jnp.asarray(x), jnp.asarray(y)),
         validation=validation,
         loss_name="cross-entropy in nats",
@@ -105,6 +111,19 @@ def _samples(config: Config) -> tuple[np.ndarray, np.ndarray]:
         return _classification.read_samples(config.data, ("T", 1), None, every_step=False)
     digits = tasks.load_digits()
     return tasks.pixel_sequences(digits.images), digits.labels
+
+
+@functools.cache
+def noisy(loss: Loss, deviation: float) -> Loss:
+    """Returns the loss with noise on the pixels where there is a key, as there is in training."""
+
+    def of_batch(params: PyTree, batch: _classification.Samples, key: jax.Array | None) -> tuple[jax.Array, dict]:
+        x, y = batch
+        if key is not None:
+            x = x + deviation * jax.random.normal(key, x.shape, x.dtype)
+        return loss(params, (x, y), key)
+
+    return of_batch
 
 
 def draw(right: np.ndarray, majority: float, config: Config) -> "Figure":
