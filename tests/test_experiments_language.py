@@ -115,7 +115,8 @@ def test_the_loss_of_streams_is_that_of_one_long_sequence():
     np.testing.assert_allclose(_streams.nats(params, ids, 7, model=model), wanted, rtol=1e-5)
 
 
-CHARACTERS = {**TINY, "layers": 1, "epochs": 2, "batch_size": 4, "window": 8, "sample_length": 10, "dropout": 0.2}
+CHARACTERS = {**TINY, "layers": 1, "epochs": 2, "batch_size": 4, "window": 8, "sample_length": 10}
+CHARACTERS |= {"dropout": 0.2, "embedding_dropout": 0.1, "recurrent_dropout": 0.1}
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,18 @@ def test_dropout_comes_with_the_key(tied, x64):
     assert not np.array_equal(other, logits)
 
 
+def test_vectors_of_the_embedding_are_dropped_by_their_own_share():
+    ids, size = np.arange(V)[None], 400
+    made = {"hidden_size": 2, "embedding_size": size, "dropout": 0.5, "rngs": nnx.Rngs(0)}
+    for own, expected in ((None, 0.5), (0.2, 0.2), (0.0, 0.0)):
+        embedding = nn.LanguageModel(V, cells.gru, embedding_dropout=own, **made).vocabulary.embedding
+        share = np.mean(embedding(ids, key=jax.random.key(1)) == 0)
+        assert abs(share - expected) <= 5 * (expected * (1 - expected) / (V * size)) ** 0.5
+    # Above the embedding it stays with `dropout`.
+    model = nn.LanguageModel(V, cells.gru, embedding_dropout=0.0, **made)
+    assert not np.allclose(model(ids, key=jax.random.key(1)), model(ids))
+
+
 def test_scores_of_a_sample_are_log_probabilities_of_the_parallel_pass(tied, x64):
     graph, params, tensors, _ = tied
     start = np.array([1, 4, 0])
@@ -131,6 +143,7 @@ def test_scores_of_a_sample_are_log_probabilities_of_the_parallel_pass(tied, x64
         ({"vocabulary_size": 0}, ValueError, "vocabulary_size: expected a whole number >= 1, got 0"),
         ({"embedding_size": 0}, ValueError, "embedding_size: expected a whole number >= 1, got 0"),
         ({"dropout": 1.0}, ValueError, r"dropout: expected a probability in \[0, 1\)"),
+        ({"embedding_dropout": -1}, ValueError, r"embedding_dropout: expected a probability in \[0, 1\), got -1"),
         ({"rngs": 0}, TypeError, "rngs: expected flax.nnx.Rngs, got int"),
     ],
 )
