@@ -1,10 +1,13 @@
-"""Pictures of what was said: images with their captions, and what each word of a translation looked at."""
+"""Pictures of what was said, of what each word of a translation looked at, and of condition numbers by lag."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+
+from experiments import _config
+from recur import report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +45,26 @@ def attention(
         panel.set_xticks(range(seen.shape[1]), source, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
         panel.set_yticks(range(seen.shape[0]), target, fontsize=7)
         panel.grid(False)
+        panel.set_ylabel("translation", fontsize=8)
+    panels[-1].set_xlabel("words of the source", fontsize=8)
+    bar = figure.colorbar(panels[0].images[0], ax=panels, fraction=0.03, pad=0.02, aspect=40)
+    bar.set_label("weight", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return figure
+
+
+def condition_number(
+    before: Float[np.ndarray, "S L"], after: Float[np.ndarray, "S L"], lags: Sequence[int], config: _config.CellConfig
+) -> "Figure":
+    """Draws the logarithm of a condition number by lag, before and after training."""
+    return report.loss_curves(
+        {"before": (lags, before), "after": (lags, after)},
+        title=f"flossing: condition number of the long-term Jacobian of {config.cell}",
+        subtitle=f"{config.hidden_size} units, {config.steps} steps; {config.seeds} seeds",
+        x_label="lag, steps",
+        y_label="ln (largest / smallest singular value)",
+        y_scale="linear",
+    )
 
 
 def _legible(word: str) -> str:

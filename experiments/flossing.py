@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import _config, _folder, _history, _lock, _main, _run
+from experiments import _config, _folder, _history, _lock, _main, _pictures, _run
 from recur import cells, flow, report
 
 FEATURES, RECORDS = 1, 20
@@ -88,14 +88,7 @@ def _floss(config: Config) -> dict[str, Any]:
         report.append_jsonl(workdir / "history.jsonl", rows[-1])
     after, curve_after = _metrics(*_measure(state[0], keys, config), config)
     report.write_csv(workdir / "history.csv", _history.tidy(rows, config))
-    figure = report.loss_curves(
-        {"before": (config.lags, curve_before), "after": (config.lags, curve_after)},
-        title=f"flossing: condition number of the long-term Jacobian of {config.cell}",
-        subtitle=f"{config.hidden_size} units, {config.steps} steps; {config.seeds} seeds",
-        x_label="lag, steps",
-        y_label="ln (largest / smallest singular value)",
-        y_scale="linear",
-    )
+    figure = _pictures.condition_number(curve_before, curve_after, config.lags, config)
     report.save_figure(workdir / "condition_number.png", figure)
     metrics = {f"before_{name}": value for name, value in before.items()}
     metrics |= {f"after_{name}": value for name, value in after.items()}
