@@ -124,8 +124,14 @@ class _Run:
         return (jax.vmap(of_one) if networks else of_one)(operands)
 
     def _shapes(self, leaves: Sequence, tree: Any, params: dict[str, Any]) -> PyTree:
-        shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-        return jax.eval_shape(functools.partial(self._run_reference, **params), jax.tree.unflatten(tree, shapes))
+        shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+        return self._result_shapes(shapes, tree, tuple(params.items()))
+
+    # Asked for several times as a run is traced, differentiated and mapped, each time for a trace of the reference.
+    @functools.cache  # noqa: B019
+    def _result_shapes(self, shapes: tuple, tree: Any, params: tuple[tuple[str, Any], ...]) -> PyTree:
+        of = functools.partial(self._run_reference, **dict(params))
+        return jax.eval_shape(of, jax.tree.unflatten(tree, shapes))
 
     @staticmethod
     def _flat(function: Callable) -> Callable:
