@@ -70,7 +70,9 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
                 "give another --workdir, or the same value"
             )
     for key in may_grow:
-        if before.get(key, 0) > values[key]:
+        if type(before[key]) is not type(values[key]):
+            raise ValueError(f"{path}: {key}: expected a number, got {before[key]!r}; give another --workdir")
+        if before[key] > values[key]:
             raise ValueError(
                 f"{key}: the run in {path.parent} was made for {before[key]}, asked for are {values[key]}; "
                 "give another --workdir, or at least as many"

@@ -27,12 +27,17 @@ def as_array(name: str, array: Any) -> jax.Array:
     return array
 
 
+def as_numpy(name: str, values: Any, what: str = "an array") -> np.ndarray:
+    """Returns an array of NumPy, or raises TypeError where it knows none like it; `what` is told to be expected."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}: expected {what}, got {type(values).__name__}: {error}") from None
+
+
 def as_numbers(name: str, values: Any) -> np.ndarray:
     """Returns real numbers as an array of NumPy in float64, or raises TypeError where they are none."""
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name}: expected an array of numbers, got {type(values).__name__}: {error}") from None
+    array = as_numpy(name, values, "an array of numbers")
     if not (array.dtype.kind in "biu" or jnp.issubdtype(array.dtype, jnp.floating)):
         raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
     return array.astype(np.float64)
@@ -40,10 +45,7 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
 
 def as_whole_numbers(name: str, values: Any, below: int | None = None) -> np.ndarray:
     """Returns whole numbers as an array of NumPy, or raises where they are none, or outside of 0 to `below` - 1."""
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name}: expected whole numbers, got {type(values).__name__}: {error}") from None
+    array = as_numpy(name, values, "whole numbers")
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name}: expected whole numbers, got {brief(values)}; give their index in the vocabulary")
     if below is not None and array.size and not 0 <= array.min() <= array.max() < below:

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from recur._checks import check_batch_shape, check_dtype, check_number, check_positive
+from recur._checks import check_batch_shape, check_bool, check_dtype, check_number, check_positive
 from recur._types import Array, Float, Key, Params, State
 from recur.cells._base import Cell, state_type
 from recur.cells._gates import GateInit, gate_init, gate_product, project_gates
@@ -100,7 +100,7 @@ def antisymmetric(
         number = check_number(name, value)
         if not math.isfinite(number) or number < 0 or (fits == ">" and number == 0):
             raise ValueError(f"{name}: expected a finite number {fits} 0, got {value}")
-    gates = ("h", "z") if gated else ("h",)
+    gates = ("h", "z") if check_bool("gated", gated) else ("h",)
     inits = gate_init(gates, kernel_init=kernel_init, bias_init=bias_init)
     inits = dataclasses.replace(inits, recurrent=per_gate("recurrent_init", recurrent_init, ("h",), Gaussian()))
     size = check_positive("hidden_size", hidden_size)

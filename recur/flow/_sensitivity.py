@@ -52,7 +52,7 @@ def parameter_sensitivity(
 
     Raises:
         TypeError: As `recur.unroll`, or a direction of another structure or dtype than the parameters.
-        ValueError: As `recur.unroll`, a direction of other shapes, or a cell without parameters.
+        ValueError: As `recur.unroll`, a direction of other shapes, a cell without parameters, or no sequence.
 
     Reference:
         Zucchet and Orvieto (2024), https://arxiv.org/abs/2405.21064, sec. 2.
@@ -69,6 +69,8 @@ def parameter_sensitivity(
     wide, xs, visited = trajectory(cell, params, xs, initial_state)
     if not jax.tree.leaves(params):
         raise ValueError(f"params: expected at least one array, got none; {cell!r} has nothing to measure")
+    if 0 in xs.shape[1:-1]:
+        raise ValueError(f"xs: expected at least one sequence, got shape {xs.shape}")
     if direction is not None:
         check_tree("direction", direction, params, "give a tree like params")
         direction = at_least_float32(direction)
@@ -113,7 +115,7 @@ def _along(cell: Cell, params: Params, direction: Params, xs: jax.Array, visited
             output = output.astype(jnp.promote_types(output.dtype, jnp.float32))
             return moved, 2 * log_norm(output, moved.exponent) - math.log(output.size)
 
-        start = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), before)
+        start = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), visited)
         _, logs = jax.lax.scan(forward, Scaled(start, jnp.zeros((), jnp.int32)), (before, after, xs))
         return logs
 

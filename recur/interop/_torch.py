@@ -10,6 +10,7 @@ import numpy as np
 from recur._checks import brief, is_one_of
 from recur.interop._layouts import KINDS, Fused, from_params, gate_count, kind_of, to_params
 from recur.interop._network import Direction, Layer, Network, RecurModule, build, import_peer, read, weights_dtype
+from recur.nn._dropout import check_rate
 
 _ELMAN_KINDS = {"tanh": "elman", "relu": "elman_relu"}
 _KINDS_BY_GATES = {gate_count(kind): kind for kind in ("gru", "lstm")}
@@ -78,7 +79,7 @@ def from_torch(
             if (index, reverse) in weights
         ]
         layers.append(Layer(*directions))
-    if dropout and len(layers) == 1:
+    if dropout is not None and check_rate(dropout) and len(layers) == 1:
         raise ValueError(
             f"dropout: expected None for one layer, as it acts between layers, got {dropout}; leave it out"
         )

@@ -113,7 +113,8 @@ def readout_cross_entropy(
     # What counts comes first; the rows beyond it are none of `hidden`, gathered as zeros and scattered nowhere.
     rows = jnp.where(jnp.arange(mask.size) < count, jnp.argsort(~mask.ravel(), stable=True), mask.size)
     rows_at_once = min(max(FEWEST_ROWS, mask.size // 8), MOST_ROWS)
-    rows = jnp.pad(rows, (0, -mask.size % rows_at_once), constant_values=mask.size)
+    blocks = max(-(-mask.size // rows_at_once), 1)
+    rows = jnp.pad(rows, (0, blocks * rows_at_once - mask.size), constant_values=mask.size)
     total = _total_nats((label_smoothing, rows_at_once), hidden, table, bias, labels.ravel(), rows, count)
     return total / jnp.maximum(count, 1)
 

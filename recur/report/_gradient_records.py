@@ -55,6 +55,8 @@ def by_kind(records: Iterable[Record]) -> dict[str, list[Record]]:
             sizes = {key: len(value) for key, value in record.items() if isinstance(value, list)}
             if len(set(sizes.values())) != 1 or 0 in sizes.values():
                 raise ValueError(f"record {number}: expected lists of one length, got {sizes}; write a value a lag")
+        if nested := _nested(record):
+            raise ValueError(f"record {number}: expected single values of {nested}; make a record of each entry")
         if problem := problem_of(record):
             raise ValueError(f"record {number}: {problem}")
         # A theory may be told by several parts of a benchmark; it is drawn once.
@@ -67,6 +69,15 @@ def by_kind(records: Iterable[Record]) -> dict[str, list[Record]]:
     if not any(kinds[kind] for kind in _SHOWN):
         raise ValueError(f"records: expected some of kinds {', '.join(_SHOWN)}, got none; is this a gradient-norm run?")
     return kinds
+
+
+def _nested(record: Record) -> str:
+    """Names a field that a table of such records has no cell for, '' if there is none."""
+    if record["kind"] == "lag_curve":
+        row = {key: value for key, value in record.items() if not isinstance(value, list)}
+    else:
+        row = flat_row(record) if record["kind"] in ("summary", "parameter_norm") else {}
+    return next((key for key, value in row.items() if isinstance(value, list | Mapping)), "")
 
 
 def group_by_name(records: Iterable[Record], fields: Sequence[str]) -> dict[str, list[Record]]:

@@ -113,12 +113,15 @@ def batches(
 def _lengths(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], max_length: int | None) -> np.ndarray:
     """Returns the length of every item, the longest of its padded fields; 0 where nothing is padded."""
     # A `grain.MapDataset` is one too, though it does not say so.
-    if not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or isinstance(items, Mapping):
+    is_one = hasattr(items, "__getitem__") and hasattr(items, "__len__") and getattr(items, "ndim", 1)
+    if not is_one or isinstance(items, Mapping):
         raise TypeError(f"items: expected a sequence of dicts, got {brief(items)}")
     if not isinstance(pad, Mapping):
         raise TypeError(f"pad: expected a number by the name of each field, got {brief(pad)}")
     for name, filler in pad.items():
         check_number(f"pad[{name!r}]", filler)
+    if max_length is not None:
+        check_positive("max_length", max_length)
     longest = np.zeros(len(items), np.int64)
     if not len(items):
         raise ValueError("items: expected at least one, got none; give data with content")

@@ -54,4 +54,5 @@ def ramp_floor(count: int, *, step: float = 0.1) -> float:
         >>> round(recur.tasks.ramp_floor(6), 6)
         0.029167
     """
-    return check_number("step", step) ** 2 * (check_positive("count", count) ** 2 - 1) / 12
+    step, count = check_number("step", step), check_positive("count", count)
+    return step * step * (count**2 - 1) / 12

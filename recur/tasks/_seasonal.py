@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from recur._checks import check_number, check_positive, check_sized
+from recur._checks import as_numpy, check_number, check_positive, check_sized
 from recur._types import Array, Key
 from recur.tasks._random import host_generator
 
@@ -51,7 +51,8 @@ def seasonal_series_floor(*, noise: float = 0.3) -> float:
         >>> round(seasonal_series_floor(), 6)
         0.09
     """
-    return check_number("noise", noise) ** 2
+    noise = check_number("noise", noise)
+    return noise * noise
 
 
 def sliding_windows(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,8 +76,8 @@ def sliding_windows(values: np.ndarray, length: int) -> tuple[np.ndarray, np.nda
         >>> x[..., 0].tolist(), y[:, 0].tolist()
         ([[0, 1], [1, 2]], [2, 3])
     """
+    values = as_numpy("values", values)
     check_sized("values", values)
-    values = np.asarray(values)
     if check_positive("length", length) >= len(values):
         raise ValueError(f"length: expected less than the {len(values)} values that there are, got {length}")
     windows = np.lib.stride_tricks.sliding_window_view(values[:-1], length, axis=0)

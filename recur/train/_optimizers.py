@@ -5,7 +5,7 @@ import math
 
 import optax
 
-from recur._checks import check_number, check_whole, is_one_of
+from recur._checks import check_number, check_positive, check_whole, is_one_of
 
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential")
@@ -82,7 +82,7 @@ def make_schedule(
     if not is_one_of(name, SCHEDULES):
         raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {name!r}")
     _check_rate(learning_rate)
-    check_whole("steps", steps)
+    check_positive("steps", steps)
     if not 0 <= check_whole("warmup_steps", warmup_steps) < steps:
         raise ValueError(
             f"warmup_steps: expected 0 or more, fewer than the {steps} steps of the run, got {warmup_steps}"

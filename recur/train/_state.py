@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from recur._checks import brief, check_arrays, check_floating, check_key
+from recur._checks import brief, check_arrays, check_bool, check_floating, check_key
 from recur._types import Array, Float, Int, Key, PyTree
 
 
@@ -107,7 +107,7 @@ def init_state(
     # Explicit dtypes: a weakly typed leaf would make the second call of a compiled step another program.
     dtype = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
     best = Best(jax.tree.map(jnp.copy, params), jnp.full((), jnp.nan, dtype), jnp.zeros((), jnp.int32))
-    average = jax.tree.map(jnp.copy, params) if ema else None
+    average = jax.tree.map(jnp.copy, params) if check_bool("ema", ema) else None
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, best, average, carry)
 
 

@@ -23,7 +23,8 @@ def row(call, own=None, **arguments):
 
 
 def made(module, own=None, **arguments):
-    return row(module, own, rngs=nnx.Rngs(0), **arguments)
+    # Not among the arguments, because hypothesis cannot print them.
+    return row(lambda **given: module(rngs=nnx.Rngs(0), **given), own, **arguments)
 
 
 COMMON = {"cell": factories, "hidden_size": hidden, "layers": sizes, "dropout": rates, "embedding_size": hidden}
