@@ -157,6 +157,13 @@ class FactoredCell(Cell):
         """
 
     @abc.abstractmethod
+    def input_product(self, prepared: Any, xs: Float[Array, "*A X"]) -> tuple[Any, Any]:
+        """Returns the input's share in two parts, a product ``[*A, N]`` and what every step adds to it, ``[N]``.
+
+        So that an engine can add the second where it reads the first: all of `project` is their sum.
+        """
+
+    @abc.abstractmethod
     def with_units(self, units: int) -> "FactoredCell":
         """Returns the same cell with another number of units."""
 

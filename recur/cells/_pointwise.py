@@ -111,6 +111,12 @@ class PointwiseCell(FactoredCell):
         """Returns ``x W + b`` for all gates, laid by kind."""
         return affine_product(xs, params.kernel, params.bias)
 
+    def input_product(
+        self, prepared: Prepared, xs: Float[Array, "*A X"]
+    ) -> tuple[Float[Array, "*A N"], Float[Array, "N"]]:
+        """Returns ``x W`` and ``b`` for all gates, laid by kind."""
+        return product(xs, prepared.kernel), prepared.bias
+
     def recurrent_share(
         self, prepared: Prepared, h: Float[Array, "*B H"], *, of_tangent: bool = False
     ) -> Float[Array, "*B N"] | None:

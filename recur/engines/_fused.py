@@ -49,8 +49,8 @@ class Fused:
         if not len(xs):
             return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), start), start, info
         prepared = cell.prepare(params)
-        projected = cell.project(prepared, xs)
-        states = fused_scan(cell, reverse, prepared, projected, start, restart, mask, reset)
+        projected, bias = cell.input_product(prepared, xs)
+        states = fused_scan(cell, reverse, prepared, (projected, bias), start, restart, mask, reset)
         return states, jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), info
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from recur._checks import check_number, check_tree
@@ -26,6 +27,9 @@ A loss that carries a state from batch to batch is ``loss(params, batch, key, ca
 Metrics = dict[str, Float[Array, ""]]
 
 RESERVED = ("loss", "grad_norm", "clipped")
+
+SMALL = 2**16
+"""Entries up to which an array is summed over devices together with others."""
 
 
 def make_step(
@@ -129,9 +133,24 @@ def global_norm(tree: PyTree) -> Float[Array, ""]:
 def _mean_over_parts(tree: PyTree, weight: jax.Array | None, axis_name: str) -> PyTree:
     """Returns the mean over the parts of a batch, which are of one size, or weigh what they say."""
     if weight is None:
-        return jax.lax.pmean(tree, axis_name)
+        count = jax.lax.axis_size(axis_name)
+        return jax.tree.map(lambda total: total / count, _sum_over_parts(tree, axis_name))
     share = weight / jnp.maximum(jax.lax.psum(weight, axis_name), jnp.finfo(jnp.float32).tiny)
-    return jax.lax.psum(jax.tree.map(lambda leaf: leaf * share.astype(leaf.dtype), tree), axis_name)
+    return _sum_over_parts(jax.tree.map(lambda leaf: leaf * share.astype(leaf.dtype), tree), axis_name)
+
+
+def _sum_over_parts(tree: PyTree, axis_name: str) -> PyTree:
+    """Returns the sum over devices: small arrays as one, because on a CPU each is a meeting of all devices."""
+    leaves, structure = jax.tree.flatten(tree)
+    groups: dict[Any, list[int]] = {}
+    for place, leaf in enumerate(leaves):
+        groups.setdefault(leaf.dtype if leaf.size <= SMALL else place, []).append(place)
+    joined = [jnp.concatenate([leaves[place].ravel() for place in places]) for places in groups.values()]
+    for places, total in zip(groups.values(), jax.lax.psum(joined, axis_name), strict=True):
+        ends = np.cumsum([leaves[place].size for place in places])[:-1]
+        for place, part in zip(places, jnp.split(total, ends), strict=True):
+            leaves[place] = part.reshape(leaves[place].shape)
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _average(state: TrainState, params: PyTree, decay: float) -> PyTree:

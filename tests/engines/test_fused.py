@@ -46,13 +46,13 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
     params, xs, state, options = random_problem(cell, 9, (27,), mask=True, reset=True)
     prepared = cell.prepare(params)
     # The input's share is computed once: XLA's product of other rows may round otherwise.
-    projected = cell.project(prepared, jnp.asarray(xs))
+    projected, bias = cell.input_product(prepared, jnp.asarray(xs))
 
     def run(rows):
         start, restart = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), (state, options["reset_state"]))
         mask, reset = (jnp.asarray(options[name][:, rows]) for name in ("mask", "reset"))
         return jax.jit(fused_scan, static_argnums=(0, 1))(
-            cell, False, prepared, projected[:, rows], start, restart, mask, reset
+            cell, False, prepared, (projected[:, rows], bias), start, restart, mask, reset
         )
 
     whole = run(slice(None))

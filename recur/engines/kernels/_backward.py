@@ -14,8 +14,8 @@ def define_backward(module: ir.Module, plan: Plan) -> tuple[ir.Function | None, 
     """Defines ``pack(matrix, packed)``, None without a product, and the worker over time.
 
     Buffers: weights, states, start, kept, cotangent (of the fields that `given` names, in order); results d_sums,
-    d_start, d_weights (for every row), carry (memory for the worker), packed; projected, d_split, mask, reset, restart
-    and the result d_restart where there are such.
+    d_start, d_weights (for every row), carry (memory for the worker), packed; bias and projected, d_split, mask, reset,
+    restart and the result d_restart where there are such.
     """
     return _Backward(module, plan, "backward").define()
 
@@ -93,7 +93,7 @@ class _Backward(Kernel):
                 seen, _ = self.before(code, table, field, step, time, batch, row)
                 before.append(entries_of([vectors.load(code.at(seen, first))]))
             nothing = entries_of([_math.splat(0.0, code.vector)] * plan.gates)
-            projected = self.entries(code, vectors, table, "projected", at, first) or [nothing]
+            projected = self.projected(code, vectors, table, at, first) or [nothing]
             kept = self.entries(code, vectors, table, "kept", at, first)
             cotangent = [self._carried(code, table, row, field, first) for field in range(self.fields)]
             given = self.entries(code, vectors, table, "cotangent", at, first)

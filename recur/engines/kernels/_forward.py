@@ -12,8 +12,8 @@ from recur.engines.kernels._time import WORKER, Kernel, Plan
 def define_forward(module: ir.Module, plan: Plan) -> tuple[ir.Function | None, ir.Function]:
     """Defines ``pack(matrix, packed)``, None without a product, and the worker over time.
 
-    Buffers: weights, projected, start, states (the result), packed; kept (a result), mask, reset and restart where
-    there are such.
+    Buffers: weights, bias, projected, start, states (the result), packed; kept (a result), mask, reset and restart
+    where there are such.
     """
     return _Forward(module, plan, "forward").define()
 
@@ -76,7 +76,7 @@ class _Forward(Kernel):
             first = b.mul(b.add(first_chunk, chunk), const(plan.lanes))
             vectors = Row(code, plan.units, first)
             weights = self.entries(code, vectors, table, "weights", None, first)
-            projected = self.entries(code, vectors, table, "projected", at, first)
+            projected = self.projected(code, vectors, table, at, first)
             before, held = [], []
             for field in range(len(plan.sizes["states"])):
                 seen, kept_on = self.before(code, table, field, step, time, batch, row)

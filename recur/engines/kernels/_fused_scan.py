@@ -17,14 +17,18 @@ def fused_scan(
     cell: FactoredCell,
     reverse: bool,
     prepared: Any,
-    projected: Float[Array, "T *B N"],
+    projected: tuple[Float[Array, "T *B N"], Float[Array, "N"]],
     start: State,
     restart: State,
     mask: Bool[Array, "T *B"] | None,
     reset: Bool[Array, "T *B"] | None,
 ) -> State:
-    """Returns the state after every step, leaves ``[T, *B, H]`` (see `Engine.run`), for T >= 1."""
-    batch = projected.shape[1:-1]
+    """Returns the state after every step, leaves ``[T, *B, H]`` (see `Engine.run`), for T >= 1.
+
+    The input's share comes in two parts (see `FactoredCell.input_product`): a pass over all of it is saved.
+    """
+    product, bias = projected
+    batch = product.shape[1:-1]
 
     def rows(tree: PyTree, lead: int) -> PyTree:
         """Makes one axis of those of a batch, behind `lead` others."""
@@ -34,7 +38,8 @@ def fused_scan(
     weights, matrix = jax.tree.map(lambda leaf: leaf.astype(start[0].dtype), cell.take_apart(prepared))
     restart = None if reset is None else rows(restart, 0)
     flags = (rows(mask, 1), rows(reset, 1))
-    states = _scan(cell, reverse, weights, matrix, rows(projected, 1), rows(start, 0), restart, *flags)
+    bias = bias.astype(product.dtype)
+    states = _scan(cell, reverse, weights, matrix, bias, rows(product, 1), rows(start, 0), restart, *flags)
     return jax.tree.map(lambda leaf: leaf.reshape(len(leaf), *batch, leaf.shape[-1]), states)
 
 
@@ -47,7 +52,9 @@ def _scan(cell: FactoredCell, reverse: bool, *known: PyTree) -> State:
 def _tangent(cell: FactoredCell, reverse: bool, primals: tuple, tangents: tuple) -> tuple[State, State]:
     known = Known(*primals)
     states, kept = run_forward(cell, known, reverse=reverse, keep=True)
-    d_weights, d_matrix, d_projected, d_start, d_restart, _, _ = tangents
+    d_weights, d_matrix, d_bias, d_product, d_start, d_restart, _, _ = tangents
+    # Over rows, so that the gradient of the bias is a sum over one axis, which XLA computes faster than over two.
+    d_projected = (d_product.reshape(-1, d_bias.size) + d_bias.reshape(1, -1)).reshape(d_product.shape)
     before = before_each_step(states, known.start, known.restart, known.reset, reverse)
     share = cell.recurrent_share(cell.put_together(d_weights, d_matrix), before[0], of_tangent=True)
     d_sums, d_split = cell.input_tangent(d_projected, share)

@@ -27,7 +27,7 @@ SHARED = -1
 
 def _axes_of_known(known: Known) -> Known:
     """Returns which axis B is, leaf by leaf."""
-    axes = (SHARED, SHARED, 1, 0, 0, 1, 1, 1, 1)
+    axes = (SHARED, SHARED, SHARED, 1, 0, 0, 1, 1, 1, 1)
     return Known(*(jax.tree.map(lambda _, axis=axis: axis, field) for field, axis in zip(known, axes, strict=True)))
 
 
@@ -48,14 +48,15 @@ def run_forward(cell: FactoredCell, known: Known, *, reverse: bool, keep: bool) 
 def run_linear(cell: FactoredCell, known: Known, tangents: Linear, *, reverse: bool) -> PyTree:
     """Returns the tangents of all states."""
     if not projected_is_read(cell):
-        known = known._replace(projected=None)
+        known = known._replace(projected=None, bias=None)
     return _linear.bind((known, tangents), networks=False, cell=cell, reverse=reverse)
 
 
 def _reference_forward(known: Known, *, cell: FactoredCell, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
     prepared = cell.put_together(known.weights, known.matrix)
     flags = (known.start, known.restart, known.mask, known.reset)
-    states, kept = keeping_scan(cell, prepared, known.projected, *flags, reverse=reverse, unroll=1)
+    projected = known.projected + known.bias.reshape(1, 1, -1)
+    states, kept = keeping_scan(cell, prepared, projected, *flags, reverse=reverse, unroll=1)
     return states, (kept if keep else None)
 
 
@@ -65,9 +66,10 @@ def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell, reverse
     weights = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), known.weights)
     prepared, d_prepared = cell.put_together(weights, known.matrix), cell.put_together(tangents.weights, None)
     before = before_each_step(known.states, known.start, known.restart, known.reset, reverse)
-    projected = known.projected
-    if projected is None:
+    if known.projected is None:
         projected = jnp.zeros((length, batch, *operands(cell).projected.shape), tangents.sums.dtype)
+    else:
+        projected = known.projected + known.bias.reshape(1, 1, -1)
     of_steps, entering = (prepared, before, projected, known.kept), (tangents.sums, tangents.split)
     flags = (tangents.start, tangents.restart, known.mask, known.reset)
     return tangent_scan(cell, of_steps, d_prepared, entering, flags, reverse=reverse, unroll=1)

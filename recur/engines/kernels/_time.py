@@ -100,6 +100,16 @@ class Kernel:
             leaves.append(entries_of(found))
         return leaves
 
+    def projected(self, code: Code, vectors: Row, table: ir.Value, row: ir.Value, first: ir.Value) -> list[Any]:
+        """Returns the input's share in a row, none where it is not read."""
+        parts = (
+            self.entries(code, vectors, table, name, at, first) for name, at in (("projected", row), ("bias", None))
+        )
+        return [
+            entries_of([code.builder.fadd(x, y) for x, y in zip(product.ravel(), bias.ravel(), strict=True)])
+            for product, bias in zip(*parts, strict=True)
+        ]
+
     def put(
         self, code: Code, vectors: Row, table: ir.Value, name: str, row: ir.Value, first: ir.Value, leaves: list[Any]
     ) -> None:

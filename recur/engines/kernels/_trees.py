@@ -13,7 +13,8 @@ class Known(NamedTuple):
     Args:
         weights: Per-unit weights ``[m H]``.
         matrix: Recurrent kernel ``[H, N]``.
-        projected: Input's share ``[T, B, N]``.
+        bias: What is added to the input's share at every step, ``[N]``.
+        projected: Input's share without it, ``[T, B, N]``.
         start: State before the first step, ``[B, H]``.
         restart: State that a reset returns to, ``[B, H]``.
         mask: ``[T, B]``.
@@ -24,6 +25,7 @@ class Known(NamedTuple):
 
     weights: PyTree
     matrix: jax.Array | None
+    bias: jax.Array | None
     projected: jax.Array | None
     start: PyTree
     restart: PyTree
