@@ -14,9 +14,8 @@ def write_manifest(folder: Path) -> None:
     Raises:
         OSError: A file cannot be read, or this one not be written.
     """
-    paths = sorted(path for path in folder.glob("*/**/*") if path.is_file())
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)} for path in paths
+        name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for name, path in sorted(_files(folder).items())
     }
     with (folder / NAME).open("w", encoding="utf-8") as file:
         json.dump({"files": files}, file, indent=1)
@@ -44,7 +43,12 @@ def find_difference(folder: Path) -> str | None:
                 return f"{path}: not the bytes that were written"
         except OSError as error:
             return f"{path}: {error.strerror}"
-    return None
+    others = sorted(set(_files(folder)) - set(wanted))
+    return f"{folder / others[0]}: not among the files that were written" if others else None
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.glob("*/**/*") if path.is_file()}
 
 
 def _digest(path: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import fuzz_cases
 import hypothesis
 import pytest
+import test_fuzz_checkpoints
 import test_fuzz_data
 import test_fuzz_flags
 import test_fuzz_modules
@@ -17,7 +18,7 @@ import test_fuzz_unroll
 
 ROOT = Path(__file__).parents[2]
 MODULES = (
-    *(test_fuzz_data, test_fuzz_flags, test_fuzz_modules, test_fuzz_numbers),
+    *(test_fuzz_checkpoints, test_fuzz_data, test_fuzz_flags, test_fuzz_modules, test_fuzz_numbers),
     *(test_fuzz_readers, test_fuzz_reports, test_fuzz_training, test_fuzz_unroll),
 )
 SOURCES = sorted(path for name in ("recur", "experiments", "benchmarks") for path in (ROOT / name).rglob("*.py"))
