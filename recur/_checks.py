@@ -153,6 +153,11 @@ def check_arrays(name: str, tree: Any) -> None:
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
             label = name + jax.tree_util.keystr(path)
             raise TypeError(f"{label}: expected an array, got {brief(leaf)}; make it one, or leave it out")
+        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "USOMm":
+            label = name + jax.tree_util.keystr(path)
+            raise TypeError(
+                f"{label}: expected an array of numbers, got dtype {leaf.dtype}; make it one, or leave it out"
+            )
 
 
 def check_sortable(name: str, tree: Any) -> None:

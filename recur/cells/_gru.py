@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from recur._checks import check_positive
+from recur._checks import check_bool, check_positive
 from recur._types import Array, Float, Key, Params, State
 from recur.cells._base import Cell, state_type
 from recur.cells._gates import GateInit, gate_init, gate_product, project_gates
@@ -102,7 +102,7 @@ def gru(
         Cho et al. (2014), https://arxiv.org/abs/1406.1078, eqs. 5-8.
     """
     options = {"kernel_init": kernel_init, "recurrent_init": recurrent_init, "bias_init": bias_init}
-    if reset_after:
+    if check_bool("reset_after", reset_after):
         return _gru(hidden_size, **options)
     inits = gate_init(("r", "z", "n"), keep="z", **options)
     return ResetBeforeGRU(check_positive("hidden_size", hidden_size), inits)

@@ -89,7 +89,7 @@ def _sensitivity(cell: Cell, params: Params, xs: jax.Array, visited: State, dire
     logs = jax.lax.map(entry, jnp.arange(flat.size), batch_size=DIRECTIONS_AT_ONCE)
     leaves, structure = jax.tree.flatten(params)
     stops = list(itertools.accumulate(leaf.size for leaf in leaves))
-    means = [_log_mean(logs[stop - leaf.size : stop], 0) for leaf, stop in zip(leaves, stops, strict=True)]
+    means = [_log_mean(logs[stop - leaf.size : stop], (0,)) for leaf, stop in zip(leaves, stops, strict=True)]
     return mark_not_finite(visited, jax.tree.unflatten(structure, means))
 
 
@@ -124,7 +124,7 @@ def _along(cell: Cell, params: Params, direction: Params, xs: jax.Array, visited
     return _log_mean(logs, tuple(range(1, 1 + batch_axes)))
 
 
-def _log_mean(logs: jax.Array, axes: int | tuple[int, ...]) -> jax.Array:
+def _log_mean(logs: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Returns ``ln mean exp(logs)`` over some axes, or none."""
-    total = jax.nn.logsumexp(logs, axis=axes)
-    return total - math.log(logs.size // total.size)
+    count = math.prod(logs.shape[axis] for axis in axes)
+    return jax.nn.logsumexp(logs, axis=axes) - math.log(count)

@@ -108,13 +108,14 @@ def readout_cross_entropy(
     labels, mask = _read_labels(labels, mask, hidden.shape[:-1], label_smoothing)
     dtype = jnp.result_type(jnp.float32, hidden, table)
     hidden, table, bias = (jnp.asarray(leaf, dtype) for leaf in (hidden, table, bias))
+    if not labels.size:
+        return jnp.zeros((), dtype)
     hidden = hidden.reshape(labels.size, hidden.shape[-1])
     count = jnp.sum(mask)
     # What counts comes first; the rows beyond it are none of `hidden`, gathered as zeros and scattered nowhere.
     rows = jnp.where(jnp.arange(mask.size) < count, jnp.argsort(~mask.ravel(), stable=True), mask.size)
     rows_at_once = min(max(FEWEST_ROWS, mask.size // 8), MOST_ROWS)
-    blocks = max(-(-mask.size // rows_at_once), 1)
-    rows = jnp.pad(rows, (0, blocks * rows_at_once - mask.size), constant_values=mask.size)
+    rows = jnp.pad(rows, (0, -mask.size % rows_at_once), constant_values=mask.size)
     total = _total_nats((label_smoothing, rows_at_once), hidden, table, bias, labels.ravel(), rows, count)
     return total / jnp.maximum(count, 1)
 

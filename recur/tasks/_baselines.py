@@ -78,7 +78,7 @@ def majority_tag_accuracy(train: Sequence[Sentence], held_out: Sequence[Sentence
         check_sized(name, part)
         if not all(isinstance(sentence, Sentence) for sentence in part):
             raise TypeError(f"{name}: expected recur.tasks.Sentence, got {brief(part)}")
-    if not train or not held_out:
+    if not len(train) or not len(held_out):
         raise ValueError(f"train: expected sentences in both parts, got {len(train)} and {len(held_out)}")
     by_word: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     overall = collections.Counter()

@@ -38,11 +38,7 @@ def number_words(number: int, language: str = "en") -> list[str]:
         >>> "".join(number_words(1984, "de")), "".join(number_words(1984, "ko"))
         ('eintausendneunhundertvierundachtzig', '천구백팔십사')
     """
-    if not is_one_of(language, _NAMED):
-        raise ValueError(f"language: expected one of {sorted(_NAMED)}, got {language!r}")
-    if not 0 <= check_whole("number", number) < _LIMIT:
-        raise ValueError(f"number: expected 0 to {_LIMIT - 1}, got {number}")
-    return _NAMED[language](number)
+    return _named("number", number, language)
 
 
 def number_pairs(numbers: Iterable[int], language: str = "en") -> Pairs:
@@ -56,8 +52,16 @@ def number_pairs(numbers: Iterable[int], language: str = "en") -> Pairs:
         Pairs(sources=['2 1'], targets=['ein und zwanzig'])
     """
     numbers = as_list("numbers", numbers)
-    names = [" ".join(number_words(number, language)) for number in numbers]
+    names = [" ".join(_named(f"numbers[{place}]", number, language)) for place, number in enumerate(numbers)]
     return Pairs([" ".join(str(number)) for number in numbers], names)
+
+
+def _named(argument: str, number: int, language: str) -> list[str]:
+    if not is_one_of(language, _NAMED):
+        raise ValueError(f"language: expected one of {sorted(_NAMED)}, got {language!r}")
+    if not 0 <= check_whole(argument, number) < _LIMIT:
+        raise ValueError(f"{argument}: expected 0 to {_LIMIT - 1}, got {number}")
+    return _NAMED[language](number)
 
 
 def _english(number: int) -> list[str]:
