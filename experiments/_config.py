@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,14 @@ def group_of(name: str) -> str:
     return next((group for group, names in GROUPS.items() if name in names.split()), "Experiment")
 
 
-def option(default: Any, text: str, *, least: float | None = None, free: bool = False) -> Any:
+def option(
+    default: Any,
+    text: str,
+    *,
+    least: float | None = None,
+    free: bool = False,
+    before: Callable[[Mapping[str, Any]], Any] | None = None,
+) -> Any:
     """Returns a dataclass field that is a flag.
 
     Args:
@@ -40,8 +48,11 @@ def option(default: Any, text: str, *, least: float | None = None, free: bool = 
         text: What ``--help`` says.
         least: The least value allowed.
         free: Whether it may change when a run is started again, since training does not depend on it.
+        before: What was done before there was the option, from the stored options of such a run; None where that is
+            its default.
     """
-    return dataclasses.field(default=default, metadata={"help": text, "least": least, "free": free})
+    metadata = {"help": text, "least": least, "free": free, "before": before}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

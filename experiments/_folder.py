@@ -55,9 +55,10 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
         raise ValueError(f"workdir: {path.parent} holds a run already; give another --workdir, or --resume to go on")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        # Of an option that is younger than the run it has the default, which is what was done before.
-        defaults = {field.name: field.default for field in dataclasses.fields(config)}
-        before = {**defaults, "experiment": stored["experiment"], **stored["config"]}
+        # Of an option that is younger than the run it has what was done before there was one.
+        before = {"experiment": stored["experiment"], **stored["config"]}
+        younger = [field for field in dataclasses.fields(config) if field.name not in before]
+        before |= {field.name: _before_there_was(field, stored["config"]) for field in younger}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: holds no configuration of a run ({error!r}); give another --workdir") from None
     # Any other schedule depends on how long the run is, so that a longer one is another run from its first step.
@@ -77,6 +78,10 @@ def _check_same_run(path: Path, values: Mapping[str, Any], config: CellConfig) -
                 f"{key}: the run in {path.parent} was made for {before[key]}, asked for are {values[key]}; "
                 "give another --workdir, or at least as many"
             )
+
+
+def _before_there_was(option: dataclasses.Field, stored: Mapping[str, Any]) -> Any:
+    return option.metadata["before"](stored) if option.metadata["before"] else option.default
 
 
 def write_summary(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from experiments import _config
 from recur import report
 
 if TYPE_CHECKING:
@@ -54,13 +53,13 @@ def attention(
 
 
 def condition_number(
-    before: Float[np.ndarray, "S L"], after: Float[np.ndarray, "S L"], lags: Sequence[int], config: _config.CellConfig
+    before: Float[np.ndarray, "S L"], after: Float[np.ndarray, "S L"], lags: Sequence[int], cell: str, subtitle: str
 ) -> "Figure":
     """Draws the logarithm of a condition number by lag, before and after training."""
     return report.loss_curves(
         {"before": (lags, before), "after": (lags, after)},
-        title=f"flossing: condition number of the long-term Jacobian of {config.cell}",
-        subtitle=f"{config.hidden_size} units, {config.steps} steps; {config.seeds} seeds",
+        title=f"flossing: condition number of the long-term Jacobian of {cell}",
+        subtitle=subtitle,
         x_label="lag, steps",
         y_label="ln (largest / smallest singular value)",
         y_scale="linear",

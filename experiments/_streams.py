@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,11 @@ LOOKED_AT = 16
 TEMPERATURES = (0.5, 0.8, 1.0)
 
 
+def dropped_before(stored: Mapping[str, Any]) -> float:
+    """Returns what share of the features of embedded tokens older runs dropped: that of the layers' outputs."""
+    return stored["dropout"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StreamConfig(_language.TextConfig):
     """What a run is told that reads a long text as streams."""
@@ -31,7 +36,10 @@ class StreamConfig(_language.TextConfig):
     tied: bool = _config.option(False, "Read the logits from the table of the embedding, which is as wide as a layer.")
     dropout: float = _config.option(0.0, "Share of a layer's outputs that is dropped while training.", least=0.0)
     embedding_dropout: float = _config.option(
-        0.0, "Share of the features of embedded tokens that is dropped while training.", least=0.0
+        0.0,
+        "Share of the features of embedded tokens that is dropped while training.",
+        least=0.0,
+        before=dropped_before,
     )
     recurrent_dropout: float = _config.option(
         0.0, "Share of recurrent weights that is dropped while training, others for each window.", least=0.0

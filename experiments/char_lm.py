@@ -33,7 +33,10 @@ class Config(_streams.StreamConfig):
     epochs: int = _config.option(12, "Passes over the text.", least=1)
     dropout: float = _config.option(0.4, "Share of a layer's outputs that is dropped while training.", least=0.0)
     embedding_dropout: float = _config.option(
-        0.1, "Share of the features of embedded tokens that is dropped while training.", least=0.0
+        0.1,
+        "Share of the features of embedded tokens that is dropped while training.",
+        least=0.0,
+        before=_streams.dropped_before,
     )
     optimizer: str = _config.option("adamw", "Optimiser.")
     weight_decay: float = _config.option(0.05, "Weight decay of adamw.", least=0.0)

@@ -88,7 +88,8 @@ def _floss(config: Config) -> dict[str, Any]:
         report.append_jsonl(workdir / "history.jsonl", rows[-1])
     after, curve_after = _metrics(*_measure(state[0], keys, config), config)
     report.write_csv(workdir / "history.csv", _history.tidy(rows, config))
-    figure = _pictures.condition_number(curve_before, curve_after, config.lags, config)
+    subtitle = f"{config.hidden_size} units, {config.steps} steps; {config.seeds} seeds"
+    figure = _pictures.condition_number(curve_before, curve_after, config.lags, config.cell, subtitle)
     report.save_figure(workdir / "condition_number.png", figure)
     metrics = {f"before_{name}": value for name, value in before.items()}
     metrics |= {f"after_{name}": value for name, value in after.items()}

@@ -45,7 +45,10 @@ class Config(_config.RunConfig):
     learning_rate: float = _config.option(1e-2, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run: constant, cosine, exponential.")
     noise: float = _config.option(
-        0.15, "Standard deviation of the noise that is added to pixels while training.", least=0.0
+        0.15,
+        "Standard deviation of the noise that is added to pixels while training.",
+        least=0.0,
+        before=lambda stored: 0.0,
     )
     permuted: bool = _config.option(False, "Read pixels in an order drawn at random.")
     order_seed: int = _config.option(0, "What that order is drawn from, for all seeds.", least=0)

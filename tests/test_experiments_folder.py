@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from experiments import _lock, ramp
+from experiments import _folder, _lock, char_lm, ramp, sequential_digits
 from recur import report, train
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -38,6 +38,22 @@ def newest(workdir):
 def whole(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
     return workdir, ramp.train(tiny(workdir, epochs=400, checkpoint_every_s=0.0))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "missing", "was", "is_now"),
+    [(sequential_digits, "noise", 0.0, 0.15), (char_lm, "embedding_dropout", 0.4, 0.1)],
+)
+def test_an_option_that_is_younger_than_a_run_is_what_was_done_before(tmp_path, experiment, missing, was, is_now):
+    asked = experiment.Config(workdir=str(tmp_path))
+    _folder.write_config(_folder.check_folder("it", asked), "it", asked)
+    path = tmp_path / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["config"][missing]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=f"{missing}: the run in .* has {was}, asked for is {is_now}"):
+        _folder.check_folder("it", asked)
+    _folder.check_folder("it", experiment.Config(workdir=str(tmp_path), **{missing: was}))
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

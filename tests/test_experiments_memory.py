@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -85,6 +86,19 @@ def test_what_is_measured_of_videos(tmp_path):
     metrics = measured(video, videos=8, validation=3, frames=2, features=2, eval_data=file)
     assert set(metrics) == {"eval_loss", "eval_accuracy", "eval_still_accuracy", "majority_accuracy", "gain"}
     np.testing.assert_allclose(metrics["gain"], metrics["eval_accuracy"] - metrics["eval_still_accuracy"], atol=1e-6)
+
+
+def test_noise_on_pixels_is_drawn_from_the_key_in_training_only():
+    def square(params, batch, key):
+        return jnp.mean((batch[0] - params) ** 2), {}
+
+    noisy, x = sequential_digits.noisy(square, 0.3), jnp.linspace(0, 1, 60_000).reshape(-1, 6, 1)
+    batch = (x, jnp.zeros(len(x)))
+    assert noisy(x, batch, None)[0] == 0
+    added, other = (noisy(x, batch, jax.random.key(seed))[0] for seed in (0, 1))
+    # The mean square of 60,000 draws lies within 5 standard deviations of the variance.
+    assert abs(added - 0.09) < 5 * 0.09 * (2 / x.size) ** 0.5
+    assert added != other
 
 
 def test_a_finished_run_is_evaluated_and_not_trained(tmp_path, unseen):

@@ -96,6 +96,7 @@ def gru(
         bias_init: Initialiser of the b, or `Chrono`, which sets ``b_z``.
 
     Raises:
+        TypeError: `reset_after` is neither True nor False.
         ValueError: Unknown initialiser.
 
     Reference:

@@ -22,8 +22,8 @@ class Fused:
     backwards on what was kept of the gates; weight gradients are products over all steps, outside of it. Rows of a
     batch are shared among the cores of a device, and the result does not depend on how.
 
-    The gradient is exact, and takes every transformation: `jax.vmap` over data enlarges the batch, over parameters it
-    runs one network after the other; forward mode and derivatives of the gradient run by `jax.lax.scan`.
+    The gradient is exact, and takes every transformation: `jax.vmap` over data enlarges the batch, over parameters the
+    kernel takes several networks; forward mode and derivatives of the gradient run by `jax.lax.scan`.
 
     Elementary functions are exact to a few units in the last place, as XLA's own. Other numbers than float32, and other
     devices, run the same step and the same gradient by `jax.lax.scan`, and ``info`` says so. A program compiled with
@@ -49,8 +49,8 @@ class Fused:
         if not len(xs):
             return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), start), start, info
         prepared = cell.prepare(params)
-        projected, bias = cell.input_product(prepared, xs)
-        states = fused_scan(cell, reverse, prepared, (projected, bias), start, restart, mask, reset)
+        shares = cell.input_product(prepared, xs)
+        states = fused_scan(cell, reverse, prepared, *shares, start, restart, mask, reset)
         return states, jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), info
 
 

@@ -42,7 +42,8 @@ class LanguageModel(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: A size below 1, missing or given twice, dropout outside [0, 1), or a table that cannot be tied.
+        ValueError: A size below 1, missing or given twice, dropout outside [0, 1), or of a recurrent kernel that the
+            cell has not, or a table that cannot be tied.
 
     Reference:
         Mikolov et al. (2010), "Recurrent neural network based language model",

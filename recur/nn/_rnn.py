@@ -24,9 +24,9 @@ class RNN(nnx.Module):
         input_size: Features X.
         rngs: Draws the parameters (its stream ``params``, or the default one); it is not kept.
         recurrent_dropout: Probability that an entry of the recurrent kernel is dropped (what is kept is divided by
-            ``1 - recurrent_dropout``) in calls with a `key`, the same entries at every step of every sequence. Keras
-            drops entries of the state instead, of each sequence others; dropping weights leaves every engine as fast
-            as it is.
+            ``1 - recurrent_dropout``) in calls with a `key`, the same entries at every step of every sequence (training
+            on several devices, of those of a device). Keras drops entries of the state instead, of each sequence
+            others; dropping weights leaves every engine as fast as it is.
         engine: How to run the cell over time, one of `recur.engines`.
         dtype: Of the parameters.
 
@@ -136,6 +136,8 @@ class RNN(nnx.Module):
         self, state: State, x: Float[Array, "*B X"], *, key: Key[Array, ""] | None = None
     ) -> tuple[State, Float[Array, "*B H"]]:
         """Takes one step of the cell, for streams: ``(next state, its output)``; `key` draws what is dropped."""
+        if key is not None:
+            check_key("key", key)
         cell, params = self.as_cell()
         return cell.step(drop_recurrent_kernels(key, params, self.recurrent_dropout), state, x)
 

@@ -39,7 +39,8 @@ class Stack(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: No cells, `input_size` below 1, dropout outside [0, 1), residual layers of different sizes.
+        ValueError: No cells, `input_size` below 1, dropout outside [0, 1), or of a recurrent kernel that a cell has
+            not, residual layers of different sizes.
 
     Example:
         >>> import jax, jax.numpy as jnp, recur.nn
@@ -161,7 +162,9 @@ class Stack(nnx.Module):
         Args:
             state: One entry a layer, as `initial_state` or a call with `return_state` gives it.
             x: Inputs of this step.
-            key: Draws what is dropped in this step. Without it nothing is dropped.
+            key: Draws what is dropped in this step. Without it nothing is dropped. With `recurrent_dropout` the same
+                key at every step drops the same weights, as a call does; what is dropped between layers then is the
+                same at every step too.
 
         Raises:
             ValueError: A bidirectional stack.

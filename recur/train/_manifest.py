@@ -24,7 +24,10 @@ def write_manifest(folder: Path) -> None:
 
 
 def find_difference(folder: Path) -> str | None:
-    """Returns the first file that is not as the manifest says, with its path and how it differs; None if all are."""
+    """Returns the first file that is not as the manifest says, with its path and how it differs; None if all are.
+
+    A file that is not in there is one too, unless its name begins with a dot, as what systems leave behind does.
+    """
     manifest = folder / NAME
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
@@ -43,7 +46,7 @@ def find_difference(folder: Path) -> str | None:
                 return f"{path}: not the bytes that were written"
         except OSError as error:
             return f"{path}: {error.strerror}"
-    others = sorted(set(_files(folder)) - set(wanted))
+    others = sorted(name for name, path in _files(folder).items() if name not in wanted and path.name[0] != ".")
     return f"{folder / others[0]}: not among the files that were written" if others else None
 
 

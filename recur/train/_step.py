@@ -141,7 +141,7 @@ def _mean_over_parts(tree: PyTree, weight: jax.Array | None, axis_name: str) -> 
 
 def _sum_over_parts(tree: PyTree, axis_name: str) -> PyTree:
     """Returns the sum over devices: small arrays as one, because on a CPU each is a meeting of all devices."""
-    leaves, structure = jax.tree.flatten(tree)
+    leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, tree))
     groups: dict[Any, list[int]] = {}
     for place, leaf in enumerate(leaves):
         groups.setdefault(leaf.dtype if leaf.size <= SMALL else place, []).append(place)

@@ -1,5 +1,7 @@
 """Kernels over all steps: sizes, blocks of rows, threads, elementary functions, and what is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from _oracles import assert_close, assert_identical, random_problem, weighted_su
 import recur
 from recur import cells
 from recur.engines import Fused, Scan
-from recur.engines.kernels import _call, _emit, _evaluate, _kernels
+from recur.engines.kernels import _emit, _evaluate, _kernels, _register
 from recur.engines.kernels._fused_scan import fused_scan
 
 
@@ -52,7 +54,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
         start, restart = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), (state, options["reset_state"]))
         mask, reset = (jnp.asarray(options[name][:, rows]) for name in ("mask", "reset"))
         return jax.jit(fused_scan, static_argnums=(0, 1))(
-            cell, False, prepared, (projected[:, rows], bias), start, restart, mask, reset
+            cell, False, prepared, projected[:, rows], bias, start, restart, mask, reset
         )
 
     whole = run(slice(None))
@@ -77,7 +79,7 @@ def test_processors_with_smaller_vectors(smaller_vectors):
 
 @pytest.fixture
 def several_threads(monkeypatch):
-    monkeypatch.setattr(_call, "threads", lambda: 3)
+    monkeypatch.setattr(_register, "threads", lambda: 3)
     _kernels._target.cache_clear()
     yield
     _kernels._target.cache_clear()
@@ -216,6 +218,29 @@ def test_networks_and_batches_under_vmap_in_both_orders():
     (inside, outside), (wanted, _) = gradients(Fused()), gradients(Scan())
     assert_close(inside, wanted, scale=4)
     assert_close(jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), outside), wanted, scale=4)
+
+
+def test_networks_of_networks_and_what_runs_by_scan_under_vmap(x64):
+    cell = cells.gru(3)
+    params, xs, _, _ = random_problem(cell, 5, (2,))
+    several = jax.tree.map(lambda leaf: np.stack([[leaf, -leaf], [0.5 * leaf, 2 * leaf], [leaf, leaf / 4]]), params)
+
+    def loss(engine, params, xs):
+        return weighted_sum(recur.unroll(cell, params, xs, engine=engine)[:3])
+
+    def of_each(function, engine, params=several):
+        return jax.vmap(jax.vmap(lambda params: function(functools.partial(loss, engine), params, xs)))(params)
+
+    def gradients(loss, params, xs):
+        return jax.grad(loss, argnums=(0, 1))(params, xs)
+
+    def curvature(loss, params, xs):
+        return jax.jvp(lambda params: jax.grad(loss)(params, xs), (params,), (params,))[1]
+
+    assert_close(of_each(gradients, Fused()), of_each(gradients, Scan()), scale=4)
+    assert_close(of_each(curvature, Fused()), of_each(curvature, Scan()), scale=20)
+    wide = jax.tree.map(np.float64, several)
+    assert_close(of_each(gradients, Fused(), wide), of_each(gradients, Scan(), wide))
 
 
 def test_forward_mode_equals_reverse_mode():

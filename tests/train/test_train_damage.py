@@ -68,6 +68,18 @@ def test_of_a_damaged_checkpoint_the_one_before_is_taken(tmp_path, damage):
         path.write_bytes(whole)
 
 
+def test_a_file_that_was_not_written_is_a_damage_and_one_with_a_dot_is_not(tmp_path):
+    fill(tmp_path, [None, None])
+    (tmp_path / "2" / "state" / ".nfs0001").write_bytes(b"left behind")
+    with train.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 2
+    (tmp_path / "2" / "state" / "more").write_bytes(b"")
+    with pytest.warns(UserWarning, match="passed over: .*2/state/more: not among the files that were written"):
+        checkpoints = train.Checkpoints(tmp_path)
+    with checkpoints:
+        assert checkpoints.latest() == 1
+
+
 def test_a_run_goes_on_beside_a_damaged_checkpoint(tmp_path):
     fill(tmp_path, [0.5, 0.25])
     flip(tmp_path / "2" / "progress" / "metadata")

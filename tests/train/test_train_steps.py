@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from recur import train
+from recur.train import _step
 from recur.train._state import shuffle_key
 
 OPTIMIZER = optax.adam(0.05)
@@ -33,6 +34,26 @@ def assert_close(got, wanted, **tolerance):
     assert jax.tree.structure(got) == jax.tree.structure(wanted)
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one, other, **tolerance)
+
+
+def test_sums_over_devices_take_small_arrays_together_and_mix_up_none(key, monkeypatch):
+    monkeypatch.setattr(_step, "SMALL", 6)
+    shapes = {"a": (2, 3), "b": (4,), "large": (4, 4), "c": (), "d": (2,), "e": (3,)}
+    dtypes = {"d": jnp.bfloat16, "e": jnp.int32}
+    parts = {
+        name: (8 * jax.random.normal(jax.random.fold_in(key, n), (3, *shape))).round().astype(dtypes.get(name))
+        for n, (name, shape) in enumerate(shapes.items())
+    }
+
+    def total(part):
+        return _step._sum_over_parts({**part, "number": 2.0}, "devices")
+
+    found = jax.vmap(total, axis_name="devices")(parts)
+    for name, part in parts.items():
+        wanted = np.asarray(part, np.float32).sum(axis=0)
+        assert found[name].dtype == part.dtype
+        np.testing.assert_array_equal(np.asarray(found[name], np.float32), np.broadcast_to(wanted, part.shape))
+    np.testing.assert_array_equal(found["number"], [6, 6, 6])
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])

@@ -95,11 +95,14 @@ class Code:
 
     def load(self, pointer: ir.Value, *, aligned: bool = False) -> ir.Value:
         """Returns the vector that begins at an address."""
-        return self.builder.load(pointer, align=ALIGNED if aligned else BYTES, typ=self.vector)
+        return self.builder.load(pointer, align=self._alignment(aligned), typ=self.vector)
 
     def store(self, value: ir.Value, pointer: ir.Value, *, aligned: bool = False) -> None:
         """Stores a vector at an address."""
-        self.builder.store(value, pointer, align=ALIGNED if aligned else BYTES)
+        self.builder.store(value, pointer, align=self._alignment(aligned))
+
+    def _alignment(self, aligned: bool) -> int:
+        return min(ALIGNED, self.lanes * BYTES) if aligned else BYTES
 
     def splat(self, scalar: ir.Value, kind: ir.Type = F32) -> ir.Value:
         """Returns a vector of one value that is computed."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from recur._types import Array, Bool, Float, PyTree, State
 from recur.cells._base import FactoredCell
+from recur.cells._gates import add_bias
 from recur.engines._flags import before_each_step
 from recur.engines.kernels._runs import run_forward, run_linear
 from recur.engines.kernels._trees import Known, Linear
@@ -17,7 +18,8 @@ def fused_scan(
     cell: FactoredCell,
     reverse: bool,
     prepared: Any,
-    projected: tuple[Float[Array, "T *B N"], Float[Array, "N"]],
+    product: Float[Array, "T *B N"],
+    bias: Float[Array, "N"],
     start: State,
     restart: State,
     mask: Bool[Array, "T *B"] | None,
@@ -25,9 +27,9 @@ def fused_scan(
 ) -> State:
     """Returns the state after every step, leaves ``[T, *B, H]`` (see `Engine.run`), for T >= 1.
 
-    The input's share comes in two parts (see `FactoredCell.input_product`): a pass over all of it is saved.
+    The input's share comes in two parts, `product` and `bias` (see `FactoredCell.input_product`): a pass over all of
+    it is saved.
     """
-    product, bias = projected
     batch = product.shape[1:-1]
 
     def rows(tree: PyTree, lead: int) -> PyTree:
@@ -53,8 +55,7 @@ def _tangent(cell: FactoredCell, reverse: bool, primals: tuple, tangents: tuple)
     known = Known(*primals)
     states, kept = run_forward(cell, known, reverse=reverse, keep=True)
     d_weights, d_matrix, d_bias, d_product, d_start, d_restart, _, _ = tangents
-    # Over rows, so that the gradient of the bias is a sum over one axis, which XLA computes faster than over two.
-    d_projected = (d_product.reshape(-1, d_bias.size) + d_bias.reshape(1, -1)).reshape(d_product.shape)
+    d_projected = add_bias(d_product, d_bias)
     before = before_each_step(states, known.start, known.restart, known.reset, reverse)
     share = cell.recurrent_share(cell.put_together(d_weights, d_matrix), before[0], of_tangent=True)
     d_sums, d_split = cell.input_tangent(d_projected, share)

@@ -75,10 +75,6 @@ class _Handler:
             b.ret(ir.Constant(PTR, None))
         work, run_part = self._work(code, frame), self._define_run_part()
         tables = [work.table, work.strides]
-        if self.pack is not None:
-            with code.loop(const(0), work.networks) as network:
-                both = (self._of_network(code, *tables, place, network) for place in self._packing)
-                b.call(self.pack, list(both))
         sizes = [work.length, work.batch]
         if self.threads == 1:
             with code.loop(const(0), work.networks) as network:
@@ -93,12 +89,16 @@ class _Handler:
                 with one:
                     b.call(run_part, [*tables, *sizes, const(0), const(1)])
                 with several:
+                    with b.if_then(b.icmp_signed(">", each, const(1))), code.loop(const(0), work.networks) as network:
+                        self._lay_out(code, *tables, network)
                     self._share(code, frame, run_part, work, (parts, each))
         b.ret(ir.Constant(PTR, None))
 
-    @property
-    def _packing(self) -> tuple[int, int]:
-        return self.buffers.matrix, self.buffers.packed
+    def _lay_out(self, code: Code, table: ir.Value, strides: ir.Value, network: ir.Value) -> None:
+        """Lays out one network's matrix; where a network has one part only, that does it."""
+        if self.pack is not None:
+            places = (self.buffers.matrix, self.buffers.packed)
+            code.builder.call(self.pack, [self._of_network(code, table, strides, place, network) for place in places])
 
     def _answer(self, b: ir.IRBuilder, frame: ir.Value) -> None:
         """Tells which version the handler was made for: the one that asks."""
@@ -147,6 +147,8 @@ class _Handler:
             for place in range(len(self.buffers.widths)):
                 address = self._of_network(code, table, strides, place, network)
                 b.store(address, b.gep(own, [const(place)], source_etype=PTR))
+        with b.if_then(b.icmp_signed("==", each, const(1))):
+            self._lay_out(code, table, strides, network)
         within = b.srem(part, each)
         low, high = (b.sdiv(b.mul(batch, which), each) for which in (within, b.add(within, const(1))))
         b.call(self.worker, [own, length, batch, low, high])

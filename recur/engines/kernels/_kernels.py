@@ -10,13 +10,13 @@ from llvmlite import ir
 from recur._types import PyTree
 from recur.cells._base import FactoredCell
 from recur.engines.kernels._backward import define_backward
-from recur.engines.kernels._call import register
 from recur.engines.kernels._code import ALIGNED, BYTES
 from recur.engines.kernels._forward import define_forward
 from recur.engines.kernels._handler import Buffers
 from recur.engines.kernels._processor import machine, vectors
 from recur.engines.kernels._product import Shape
 from recur.engines.kernels._program import backward, forward, linear_shapes, operands
+from recur.engines.kernels._register import register
 from recur.engines.kernels._time import Plan
 from recur.engines.kernels._trees import Known, Linear
 

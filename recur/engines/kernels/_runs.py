@@ -16,6 +16,7 @@ from jax.interpreters import ad, batching, mlir
 
 from recur._types import PyTree
 from recur.cells._base import FactoredCell
+from recur.cells._gates import add_bias
 from recur.engines._flags import before_each_step
 from recur.engines._stepping import keeping_scan, tangent_scan
 from recur.engines.kernels._program import linear_shapes, operands, projected_is_read
@@ -55,7 +56,7 @@ def run_linear(cell: FactoredCell, known: Known, tangents: Linear, *, reverse: b
 def _reference_forward(known: Known, *, cell: FactoredCell, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
     prepared = cell.put_together(known.weights, known.matrix)
     flags = (known.start, known.restart, known.mask, known.reset)
-    projected = known.projected + known.bias.reshape(1, 1, -1)
+    projected = add_bias(known.projected, known.bias)
     states, kept = keeping_scan(cell, prepared, projected, *flags, reverse=reverse, unroll=1)
     return states, (kept if keep else None)
 
@@ -69,7 +70,7 @@ def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell, reverse
     if known.projected is None:
         projected = jnp.zeros((length, batch, *operands(cell).projected.shape), tangents.sums.dtype)
     else:
-        projected = known.projected + known.bias.reshape(1, 1, -1)
+        projected = add_bias(known.projected, known.bias)
     of_steps, entering = (prepared, before, projected, known.kept), (tangents.sums, tangents.split)
     flags = (tangents.start, tangents.restart, known.mask, known.reset)
     return tangent_scan(cell, of_steps, d_prepared, entering, flags, reverse=reverse, unroll=1)
@@ -167,7 +168,7 @@ class _Run:
         of_networks = any(own == SHARED and axis is not None for axis, own in zip(axes, own_axes, strict=True))
         bind = functools.partial(self.primitive.bind, tree=tree, **params)
         if of_networks and not networks:
-            results = bind(*map(functools.partial(_led, size), leaves, axes), networks=True)
+            results = bind(*map(functools.partial(_with_networks, size), leaves, axes), networks=True)
             return results, [0] * len(results)
         # Axes of networks, or of rows, that are there already take this one in.
         own_axes = [0 if of_networks else own if own == SHARED else own + networks for own in own_axes]
@@ -191,7 +192,7 @@ def _folded(leaf: jax.Array, axis: int | None, own: int, size: int) -> jax.Array
     return leaf.reshape(*leaf.shape[:own], -1, *leaf.shape[own + 2 :])
 
 
-def _led(size: int, leaf: jax.Array, axis: int | None) -> jax.Array:
+def _with_networks(size: int, leaf: jax.Array, axis: int | None) -> jax.Array:
     """Returns a leaf with an axis in front."""
     return jnp.broadcast_to(leaf, (size, *leaf.shape)) if axis is None else jnp.moveaxis(leaf, axis, 0)
 
