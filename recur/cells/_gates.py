@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from recur._checks import check_dtype, check_key, check_positive
 from recur._types import Array, Float, Initializer, Key, Params
+from recur.cells._base import add_bias
 from recur.cells._init import (
     Chrono,
     Constant,
@@ -174,12 +175,6 @@ def affine_product(
 ) -> Float[Array, "*A N"]:
     """Returns ``x W + b``."""
     return add_bias(product(x, kernel), bias)
-
-
-def add_bias(values: Float[Array, "*A N"], bias: Float[Array, "N"]) -> Float[Array, "*A N"]:
-    """Returns ``y + b``."""
-    # As rows: the gradient of the bias is a sum over one axis then, twenty times faster than over two.
-    return (values.reshape(-1, bias.size) + bias.reshape(1, -1)).reshape(values.shape)
 
 
 def gate_product(x: Float[Array, "*A F"], kernel: Float[Array, "F G H"]) -> Float[Array, "*A G H"]:

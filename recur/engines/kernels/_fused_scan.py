@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from recur._types import Array, Bool, Float, PyTree, State
-from recur.cells._base import FactoredCell
-from recur.cells._gates import add_bias
+from recur.cells._base import FactoredCell, add_bias
 from recur.engines._flags import before_each_step
 from recur.engines.kernels._runs import run_forward, run_linear
 from recur.engines.kernels._trees import Known, Linear

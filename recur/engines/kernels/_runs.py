@@ -15,8 +15,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from recur._types import PyTree
-from recur.cells._base import FactoredCell
-from recur.cells._gates import add_bias
+from recur.cells._base import FactoredCell, add_bias
 from recur.engines._flags import before_each_step
 from recur.engines._stepping import keeping_scan, tangent_scan
 from recur.engines.kernels._program import linear_shapes, operands, projected_is_read
