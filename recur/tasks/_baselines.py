@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from recur._checks import as_whole_numbers, brief, check_bool, check_positive, check_sized
+from recur._checks import as_numpy, as_whole_numbers, brief, check_bool, check_positive, check_sized
 from recur.tasks._conllu import Sentence
 
 
@@ -141,8 +141,8 @@ def naive_forecast(values: np.ndarray, start: int, *, period_steps: int = 1, fre
         >>> naive_forecast(np.array([1, 2, 3, 4, 5, 6]), 3, period_steps=2, free_running=True)
         array([2, 3, 2])
     """
+    values = as_numpy("values", values)
     check_sized("values", values)
-    values = np.asarray(values)
     period_steps, start = check_positive("period_steps", period_steps), check_positive("start", start)
     if not period_steps <= start < len(values):
         raise ValueError(
