@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from recur._checks import as_whole_numbers, brief, check_number, check_sized
+from recur._checks import as_numpy, as_whole_numbers, brief, check_number, check_sized
 
 
 def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -21,7 +21,7 @@ def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarra
         0.5
     """
     predictions, targets = as_whole_numbers("predictions", predictions), as_whole_numbers("targets", targets)
-    mask = np.ones(targets.shape, bool) if mask is None else np.asarray(mask)
+    mask = np.ones(targets.shape, bool) if mask is None else as_numpy("mask", mask)
     if mask.dtype != bool:
         raise TypeError(f"mask: expected flags, True where a token counts, got dtype {mask.dtype}")
     if not predictions.shape == targets.shape == mask.shape:
@@ -29,15 +29,18 @@ def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarra
             f"predictions: expected the shape of targets and mask, got {predictions.shape}, {targets.shape} and "
             f"{mask.shape}; take the greatest logit first"
         )
+    if not predictions.size:
+        raise ValueError("predictions: expected at least one token, got none; give data with content")
     if not mask.any():
         raise ValueError("mask: expected a token that counts, got none; give data with content")
     return float((predictions == targets)[mask].mean())
 
 
 def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> float:
-    """Returns the share of predictions, strings or lists, that are wholly right.
+    """Returns the share of predictions, strings, lists or arrays, that are wholly right.
 
     Raises:
+        TypeError: Something that cannot be compared as a whole, such as lists of arrays.
         ValueError: Unequal numbers, or none.
 
     Example:
@@ -45,7 +48,14 @@ def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> float:
         0.5
     """
     _check_aligned(predictions, references)
-    return float(np.mean([given == wanted for given, wanted in zip(predictions, references, strict=True)]))
+    pairs = zip(map(_as_plain, predictions), map(_as_plain, references), strict=True)
+    try:
+        right = [bool(given == wanted) for given, wanted in pairs]
+    except (ValueError, TypeError, OverflowError) as error:
+        raise TypeError(
+            f"predictions: expected strings or lists of numbers, got {brief(predictions)}: {error}"
+        ) from None
+    return sum(right) / len(right)
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str], *, lower: bool = True) -> float:
@@ -83,6 +93,11 @@ def perplexity(nats: float) -> float:
         8.0
     """
     return math.exp(nats) if check_number("nats", nats) < 709 else math.inf
+
+
+def _as_plain(entry: Any) -> Any:
+    """Returns an array as lists of numbers, which are equal or not as a whole, and all else as it is."""
+    return entry.tolist() if hasattr(entry, "tolist") else entry
 
 
 def _check_aligned(predictions: Sequence[Any], references: Sequence[Any]) -> None:

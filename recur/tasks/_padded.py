@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from recur._checks import brief, check_key, check_number, check_positive, check_sized
+from recur._checks import as_numpy, brief, check_key, check_number, check_positive, check_sized
 from recur._types import Array, Key
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._random import host_generator
@@ -113,7 +113,7 @@ def batches(
 def _lengths(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], max_length: int | None) -> np.ndarray:
     """Returns the length of every item, the longest of its padded fields; 0 where nothing is padded."""
     # A `grain.MapDataset` is one too, though it does not say so.
-    is_one = hasattr(items, "__getitem__") and hasattr(items, "__len__") and getattr(items, "ndim", 1)
+    is_one = all(hasattr(type(items), name) for name in ("__getitem__", "__len__")) and getattr(items, "ndim", 1)
     if not is_one or isinstance(items, Mapping):
         raise TypeError(f"items: expected a sequence of dicts, got {brief(items)}")
     if not isinstance(pad, Mapping):
@@ -196,7 +196,7 @@ def _collated(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], leng
 def _field(item: Mapping[str, Any], name: str) -> np.ndarray:
     if name not in item:
         raise ValueError(f"items: expected the same fields in all, got an item without {name!r}, with {list(item)}")
-    array = np.asarray(item[name])
+    array = as_numpy("items", item[name])
     # "V" is what NumPy calls bfloat16.
     if array.dtype.kind not in "biufcV":
         raise TypeError(f"items: expected numbers in {name!r}, got {brief(item[name])}")

@@ -36,6 +36,6 @@ def hold_out(items: Items, *, every: int = 10) -> tuple[Items, Items]:
     if len(items) < every:
         raise ValueError(f"items: expected at least {every} to hold one out, got {len(items)}; give more data")
     held = items[every - 1 :: every]
-    if isinstance(items, np.ndarray):
-        return items[np.arange(len(items)) % every != every - 1], held
+    if hasattr(items, "ndim"):
+        return items[np.flatnonzero(np.arange(len(items)) % every != every - 1)], held
     return type(items)(item for place, item in enumerate(items) if place % every != every - 1), held
