@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +21,10 @@ LOOKED_AT = 16
 TEMPERATURES = (0.5, 0.8, 1.0)
 
 
-def dropped_before(stored: Mapping[str, Any]) -> float:
-    """Returns what share of the features of embedded tokens older runs dropped: that of the layers' outputs."""
-    return stored["dropout"]
+def embedding_dropout(share: float) -> Any:
+    """Returns the option of what is dropped of embedded tokens; older runs dropped as much as of layers' outputs."""
+    text = "Share of the features of embedded tokens that is dropped while training."
+    return _config.option(share, text, least=0.0, before=lambda stored: stored["dropout"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,7 @@ class StreamConfig(_language.TextConfig):
     embedding_size: int = _config.option(0, "Features that a token is embedded in; 0 for one-hot vectors.", least=0)
     tied: bool = _config.option(False, "Read the logits from the table of the embedding, which is as wide as a layer.")
     dropout: float = _config.option(0.0, "Share of a layer's outputs that is dropped while training.", least=0.0)
-    embedding_dropout: float = _config.option(
-        0.0,
-        "Share of the features of embedded tokens that is dropped while training.",
-        least=0.0,
-        before=dropped_before,
-    )
+    embedding_dropout: float = embedding_dropout(0.0)
     recurrent_dropout: float = _config.option(
         0.0, "Share of recurrent weights that is dropped while training, others for each window.", least=0.0
     )

@@ -32,12 +32,7 @@ class Config(_streams.StreamConfig):
     embedding_size: int = _config.option(128, "Features that a character is embedded in; 0 for one-hot.", least=0)
     epochs: int = _config.option(12, "Passes over the text.", least=1)
     dropout: float = _config.option(0.4, "Share of a layer's outputs that is dropped while training.", least=0.0)
-    embedding_dropout: float = _config.option(
-        0.1,
-        "Share of the features of embedded tokens that is dropped while training.",
-        least=0.0,
-        before=_streams.dropped_before,
-    )
+    embedding_dropout: float = _streams.embedding_dropout(0.1)
     optimizer: str = _config.option("adamw", "Optimiser.")
     weight_decay: float = _config.option(0.05, "Weight decay of adamw.", least=0.0)
     learning_rate: float = _config.option(3e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)

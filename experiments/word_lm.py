@@ -37,12 +37,7 @@ class Config(_streams.StreamConfig):
     embedding_size: int = _config.option(128, "Features that a word is embedded in.", least=1)
     tied: bool = _config.option(True, "Read the logits from the table of the embedding, which is as wide as a layer.")
     dropout: float = _config.option(0.5, "Share of a layer's outputs that is dropped while training.", least=0.0)
-    embedding_dropout: float = _config.option(
-        0.5,
-        "Share of the features of embedded tokens that is dropped while training.",
-        least=0.0,
-        before=_streams.dropped_before,
-    )
+    embedding_dropout: float = _streams.embedding_dropout(0.5)
     least_count: int = _config.option(2, "How often a word must occur in the training text to be known.", least=1)
     epochs: int = _config.option(15, "Passes over the text.", least=1)
     window: int = _config.option(

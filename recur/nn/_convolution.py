@@ -19,7 +19,7 @@ def convolve(
     """Convolves images, as `jax.lax.conv_general_dilated` does, whose arguments these are.
 
     On a CPU as one product of patches and kernel, unless there are dilations or groups: XLA runs a convolution on one
-    core and without its fast path where it stands in a loop, such as the one over training steps, fifty times slower
+    core and without its fast path where it stands in a loop, such as the one over training steps, many times slower
     than the product.
     """
     dilations = [size for name in ("lhs_dilation", "rhs_dilation") for size in options.get(name) or ()]

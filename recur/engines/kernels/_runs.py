@@ -103,6 +103,8 @@ class _Run:
 
     def __init__(self, name: str, reference: Callable, kernel: str, axes: Callable, result_axes: Callable):
         self._reference, self._axes, self._result_axes = reference, axes, result_axes
+        # Asked for several times as a run is traced, differentiated and mapped.
+        self._known_shapes = functools.cache(self._trace_shapes)
         self.primitive = Primitive(f"recur_{name}")
         self.primitive.multiple_results = True
         self.primitive.def_impl(self._flat(self._run_reference))
@@ -127,11 +129,9 @@ class _Run:
 
     def _shapes(self, leaves: Sequence, tree: Any, params: dict[str, Any]) -> PyTree:
         shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-        return self._result_shapes(shapes, tree, tuple(params.items()))
+        return self._known_shapes(shapes, tree, tuple(params.items()))
 
-    # Asked for several times as a run is traced, differentiated and mapped, each time for a trace of the reference.
-    @functools.cache  # noqa: B019
-    def _result_shapes(self, shapes: tuple, tree: Any, params: tuple[tuple[str, Any], ...]) -> PyTree:
+    def _trace_shapes(self, shapes: tuple, tree: Any, params: tuple[tuple[str, Any], ...]) -> PyTree:
         of = functools.partial(self._run_reference, **dict(params))
         return jax.eval_shape(of, jax.tree.unflatten(tree, shapes))
 
