@@ -18,11 +18,12 @@ from recur._checks import check_positive
 from recur._types import PyTree
 from recur.train._layout import Stored, find_damage, from_json, to_json
 from recur.train._manifest import write_manifest
-from recur.train._records import Progress
+from recur.train._records import Progress, from_columns, to_columns
 from recur.train._room import check_room
 from recur.train._state import Good, Health, TrainState
 
 DELETED = "deleted"
+HISTORY = "history"
 
 
 class Checkpoints:
@@ -30,17 +31,19 @@ class Checkpoints:
 
     Each is written in the background to a temporary name and renamed when complete, so that a killed process leaves
     none half-written; only then older ones are renamed, and deleted in the folder ``deleted``. Nothing in it can run
-    code. Layout 2, which is written:
+    code. Layout 3, which is written:
 
     - ``state/``: one raw array for each leaf of the `TrainState`, in the format of Orbax, named by its path
       (``params.readout.kernel``, ``opt_state.0.mu...``, ``key`` as its words, ``best.params...``, ``health...``),
       so the last and the best parameters.
     - ``progress/metadata``: JSON with ``layout``, the version of ``recur``, ``config``, ``score``, and the fields of
-      `Progress`: history and position in the data.
-    - ``manifest.json``: ``files``, size and SHA-256 of every file of these two, by its path; written before the rename.
+      `Progress` but the history, such as the position in the data.
+    - ``history/``: raw arrays again, of all records: ``0.step``, ``0.wall_s``, ``0.metrics.val_loss``, ..., and the
+      same with 1 where records begin to have other metrics. Missing where there are no records.
+    - ``manifest.json``: ``files``, size and SHA-256 of every file of these, by its path; written before the rename.
 
-    Layout 1 is without manifest, and its JSON holds the fields of `Progress` alone. It is read, too; a layout of a
-    later recur is refused.
+    Layout 2 has the history in its JSON. Layout 1 is without manifest, and its JSON holds the fields of `Progress`
+    alone. Both are read, too; a layout of a later recur is refused.
 
     When the folder is opened, all files are compared with the manifests. A checkpoint that differs is warned of and
     passed over, and the first save renames it to ``STEP.damaged``.
@@ -95,7 +98,11 @@ class Checkpoints:
                 todelete_subdir=DELETED,
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._list_files),
             ),
-            item_handlers={"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()},
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "progress": ocp.JsonCheckpointHandler(),
+                HISTORY: ocp.StandardCheckpointHandler(),
+            },
         )
 
     def _list_files(self) -> None:
@@ -138,6 +145,8 @@ class Checkpoints:
             self._claim()
         fields = to_json(Stored(progress, self._config, score))
         items = {"state": ocp.args.StandardSave(arrays), "progress": ocp.args.JsonSave(fields)}
+        if progress.history:
+            items[HISTORY] = ocp.args.StandardSave(to_columns(progress.history))
         self._saving, self._scores[step] = step, score
         self._manager.save(step, args=ocp.args.Composite(**items))
 
@@ -189,7 +198,12 @@ class Checkpoints:
         Raises:
             ValueError: There is none, or its layout is of a later recur.
         """
-        return self._stored(self._existing(step)).progress
+        step = self._existing(step)
+        progress = self._stored(step).progress
+        if not (self.folder / str(step) / HISTORY).exists():
+            return progress
+        found = self._manager.restore(step, args=ocp.args.Composite(history=ocp.args.StandardRestore()))
+        return progress._replace(history=from_columns(found.history))
 
     def config(self, step: int | None = None) -> Mapping[str, Any] | None:
         """Returns the configuration that a checkpoint holds, by default the newest; None if it holds none.

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recur.train import _manifest
-from recur.train._records import Progress
+from recur.train._records import Progress, Record
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of the layout that is written; all from 1 to this are read. `Checkpoints` tells what each is."""
 
 
 class Stored(NamedTuple):
-    """What `to_json` was given."""
+    """What `to_json` was given; read back, the progress lacks the history, where that is stored beside it."""
 
     progress: Progress
     config: Mapping[str, Any] | None
@@ -22,7 +22,7 @@ class Stored(NamedTuple):
 
 
 def to_json(stored: Stored) -> dict[str, Any]:
-    """Returns it as plain numbers, lists and dicts, with the numbers of layout and recur."""
+    """Returns all but the history as plain numbers, lists and dicts, with the numbers of layout and recur."""
     progress, config, score = stored
     about = {"layout": LAYOUT, "recur": importlib.metadata.version("recur"), "config": config, "score": score}
     return {**about, **progress.to_json()}
@@ -42,7 +42,9 @@ def from_json(where: str, fields: Mapping[str, Any]) -> Stored:
             f"{importlib.metadata.version('recur')}, reads layouts 1 to {LAYOUT}; install that one, or train in "
             "another folder"
         )
-    progress = Progress.from_json({name: fields[name] for name in Progress._fields})
+    # From layout 3 on it is stored as arrays.
+    history = [Record.from_json(record) for record in fields.get("history", [])]
+    progress = Progress.from_json(fields, history)
     return Stored(progress, fields.get("config"), fields.get("score"))
 
 

@@ -1,9 +1,10 @@
-"""Makes checkpoint_2.zip beside this file: a checkpoint of the layout that is written today.
+"""Makes checkpoint_3.zip beside this file: a checkpoint of the layout that is written today.
 
     python -m tests.golden.make_checkpoint
 
-A layout that is no longer written stays as its last version wrote it (checkpoint_1.zip: recur 0.1.0 before there were
-manifests), so that what users stored goes on being read. The two that there are hold the same run.
+A layout that is no longer written stays as its last version wrote it (of recur 0.1.0: checkpoint_1.zip before there
+were manifests, checkpoint_2.zip with the history as JSON), so that what users stored goes on being read. All hold the
+same run.
 """
 
 import shutil

@@ -9,21 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from saved import ADAM, NOTHING, RECORD, fill, names, state_at
 
 from recur import train
 from recur.train import _manifest, _nonfinite
 from tests.golden import make_checkpoint
 
-ADAM = optax.adam(1e-3)
-
 
 def state_of(hidden_size=3, optimizer=ADAM, seed=0, **more):
     params = {"kernel": jnp.arange(2.0 * hidden_size).reshape(2, hidden_size), **more}
     return train.init_state(params, optimizer, jax.random.key(seed))
-
-
-RECORD = train.Record(8, 1.5, {"val_loss": np.array([0.1, np.inf, np.nan]), "train_loss": np.array(1 / 3)})
-NOTHING = train.Progress(0.0, [], {})
 
 
 def test_the_newest_are_kept(tmp_path):
@@ -37,22 +32,6 @@ def test_the_newest_are_kept(tmp_path):
         with pytest.raises(ValueError, match=r"expected a checkpoint, found \[2, 3\]"):
             checkpoints.restore(state_of(), 1)
     assert names(tmp_path) == ["2", "3"]
-
-
-def fill(folder, scores, keep=2, **options):
-    """Saves checkpoints 1, 2, ... with these scores, whose kernel holds the number of the step."""
-    with train.Checkpoints(folder, keep=keep, **options) as checkpoints:
-        for step, score in enumerate(scores, start=1):
-            checkpoints.save(step, state_at(step), NOTHING._replace(wall_s=float(step)), score)
-
-
-def state_at(step):
-    params = {"kernel": jnp.full((2, 3), float(step))}
-    return train.init_state(params, ADAM, jax.random.key(0))._replace(step=jnp.array(step, jnp.int32))
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_the_best_is_kept_beside_the_newest(tmp_path):
@@ -131,11 +110,11 @@ def test_a_layout_of_a_later_version_is_refused(tmp_path):
     _manifest.write_manifest(tmp_path / "1")
     with train.Checkpoints(tmp_path) as checkpoints:
         for read in (lambda: checkpoints.restore(state_of()), checkpoints.progress, checkpoints.config):
-            with pytest.raises(ValueError, match=r"1: checkpoint of layout 9, written by recur 7.0; .* layouts 1 to 2"):
+            with pytest.raises(ValueError, match=r"1: checkpoint of layout 9, written by recur 7.0; .* layouts 1 to 3"):
                 read()
 
 
-@pytest.mark.parametrize("layout", [1, 2])
+@pytest.mark.parametrize("layout", [1, 2, 3])
 def test_stored_checkpoints_are_read(tmp_path, layout):
     """Of each layout there ever was, made by `tests.golden.make_checkpoint`."""
     shutil.unpack_archive(make_checkpoint.path_of(layout), tmp_path)
@@ -152,9 +131,10 @@ def test_stored_checkpoints_are_read(tmp_path, layout):
         assert found.dtype == leaf.dtype
         np.testing.assert_array_equal(raw(found), raw(leaf))
     assert progress.to_json() == make_checkpoint.PROGRESS.to_json()
+    same_history(progress.history, make_checkpoint.PROGRESS.history)
 
 
-@pytest.mark.parametrize("layout", [1, 2])
+@pytest.mark.parametrize("layout", [1, 2, 3])
 @pytest.mark.parametrize("policy", train.ON_NONFINITE)
 def test_stored_checkpoints_of_before_steps_were_refused_are_gone_on_from(tmp_path, layout, policy):
     """They count no bad steps: the counters begin, and what is saved next has them."""
@@ -175,6 +155,15 @@ def test_stored_checkpoints_of_before_steps_were_refused_are_gone_on_from(tmp_pa
     assert (again.good is not None) == (policy == "halve")
 
 
+def same_history(found, wanted):
+    assert [record[:2] for record in found] == [record[:2] for record in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert set(one.metrics) == set(other.metrics)
+        for name, value in other.metrics.items():
+            np.testing.assert_array_equal(one.metrics[name], value)
+            assert (one.metrics[name].dtype, one.metrics[name].shape) == (value.dtype, value.shape)
+
+
 def raw(leaf):
     return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
@@ -186,12 +175,36 @@ def test_progress_comes_back_exactly(tmp_path):
         checkpoints.wait()
         _, progress = checkpoints.restore(state_of())
         assert checkpoints.progress(4).position == progress.position == {"next_index": 7}
-    (record,) = progress.history
-    assert (progress.wall_s, record[:2]) == (2.5, RECORD[:2])
+    assert progress.wall_s == 2.5
     np.testing.assert_array_equal(progress.means["loss"].astype(np.float32), means["loss"])
-    for name, value in RECORD.metrics.items():
-        np.testing.assert_array_equal(record.metrics[name], value)
-        assert record.metrics[name].dtype == value.dtype
+    same_history(progress.history, [RECORD])
+
+
+def test_a_history_whose_metrics_change_comes_back_exactly(tmp_path):
+    """Of other names, of another number of seeds, and back again; its order is that of the steps."""
+    draw = np.random.default_rng(0)
+
+    def record(step, names, *seeds):
+        return train.Record(step, draw.uniform(), {name: draw.standard_normal(seeds) for name in names})
+
+    history = [record(step, ["a", "val.b"]) for step in range(12)]
+    history += [record(12, ["a"]), record(13, ["a"], 3), record(14, ["a"], 3), record(15, ["a", "val.b"])]
+    with train.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(4, state_of(), NOTHING._replace(history=history))
+        checkpoints.wait()
+        same_history(checkpoints.progress().history, history)
+
+
+def test_a_long_history_takes_eight_bytes_a_number(tmp_path):
+    """Not the text of it, which grew with every checkpoint, in memory too."""
+    draw = np.random.default_rng(0)
+    history = [train.Record(step, 0.5, {"loss": draw.standard_normal(4)}) for step in range(10_000)]
+    with train.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(4, state_of(), NOTHING._replace(history=history))
+        checkpoints.wait()
+        same_history(checkpoints.progress().history, history)
+    stored = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert stored < 10_000 * 8 * 6 + 50_000
 
 
 def test_leaves_are_raw_arrays_by_name(tmp_path):
