@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from recur._types import State
 from recur.cells._base import Cell, FactoredCell
 from recur.engines._base import Info, Problem
+from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
 from recur.engines.kernels._fused_scan import fused_scan
 from recur.engines.kernels._program import refusal
 
@@ -29,9 +30,18 @@ class Fused:
     devices, run the same step and the same gradient by `jax.lax.scan`, and ``info`` says so. A program compiled with
     kernels calls code of its process: for `jax.export` take `Scan`.
 
+    Args:
+        chunk: Steps of a kernel's run, whose input's share is computed at once: as `Scan` has it.
+
     Reference:
         One kernel over all steps: Diamos et al. (2016), https://proceedings.mlr.press/v48/diamos16.html (on a GPU).
     """
+
+    chunk: Chunk = "auto"
+
+    def __post_init__(self) -> None:
+        """Checks the knob."""
+        check_chunk(self.chunk)
 
     def refusal(self, cell: Cell) -> str:
         """Says what the cell lacks: a step that works unit by unit, of functions that are compiled."""
@@ -49,8 +59,15 @@ class Fused:
         if not len(xs):
             return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), start), start, info
         prepared = cell.prepare(params)
-        shares = cell.input_product(prepared, xs)
-        states = fused_scan(cell, reverse, prepared, *shares, start, restart, mask, reset)
+
+        def steps(state: State, inputs: tuple) -> State:
+            xs, mask, reset = inputs
+            shares = cell.input_product(prepared, xs)
+            return fused_scan(cell, reverse, prepared, *shares, state, restart, mask, reset)
+
+        share = jax.eval_shape(cell.input_product, prepared, xs)[0]
+        size = chunk_steps(self.chunk, share, xs.shape[:-1], jax.default_backend())
+        states = in_chunks(steps, start, (xs, mask, reset), size, reverse=reverse)
         return states, jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), info
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 
 from recur._checks import brief, check_positive, is_one_of
-from recur._types import PyTree, State
+from recur._types import State
 from recur.cells._base import Cell, FactoredCell
 from recur.engines._affine import affine_scan
 from recur.engines._base import Info, Problem
+from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
 from recur.engines._stepping import lean_scan, plain_scan
 
 
@@ -33,6 +33,9 @@ class Scan:
             carried from window to window as they are, their gradient is stopped at every window's first step but that
             of the sequence, so the gradient is **not** exact: shares of lags beyond the window, and within it of steps
             before its start, are missing. By default None: exact. Windows are counted from the first step taken.
+        chunk: Steps whose input's share is computed at once; the result does not depend on it but for rounding. None:
+            all steps. ``"auto"``: on a CPU so many that their share stays in a cache, some 2 MB, where that of all
+            steps takes 16 MB or more; else all.
 
     Reference:
         Williams and Peng (1990), https://doi.org/10.1162/neco.1990.2.4.490 (truncation, there at every step).
@@ -41,6 +44,7 @@ class Scan:
     unroll: int = 1
     remat: int | Literal["sqrt"] | None = None
     truncate: int | None = None
+    chunk: Chunk = "auto"
 
     def __post_init__(self) -> None:
         """Checks the knobs."""
@@ -51,6 +55,7 @@ class Scan:
             raise ValueError(f"remat: expected None, 'sqrt' or a number of steps, got {brief(self.remat)}")
         if not is_one_of(self.remat, (None, "sqrt")):
             check_positive("remat", self.remat)
+        check_chunk(self.chunk)
 
     def refusal(self, cell: Cell) -> str:
         """Says nothing: every cell runs."""
@@ -64,10 +69,19 @@ class Scan:
         prepared = cell.prepare(params)
         scan, length = _fastest(cell) if len(xs) else plain_scan, len(xs)
 
-        def steps(state: State, inputs: tuple) -> State:
+        def at_once(state: State, inputs: tuple) -> State:
             xs, mask, reset = inputs
             projected = cell.project(prepared, xs)
             return scan(cell, reverse, self.unroll, prepared, projected, state, restart, mask, reset)
+
+        def steps(state: State, inputs: tuple) -> State:
+            xs = inputs[0]
+            if not len(xs):
+                return at_once(state, inputs)
+            # What a cell does not do ahead is no share of it.
+            share = None if type(cell).project is Cell.project else jax.eval_shape(cell.project, prepared, xs)
+            size = chunk_steps(self.chunk, share, xs.shape[:-1], jax.default_backend())
+            return in_chunks(at_once, state, inputs, size, reverse=reverse)
 
         def remembered(state: State, inputs: tuple) -> State:
             steps_taken = len(inputs[0])
@@ -77,13 +91,13 @@ class Scan:
             size = math.isqrt(steps_taken) if self.remat == "sqrt" else min(self.remat, steps_taken)
             policy = jax.checkpoint_policies.nothing_saveable
             block = jax.checkpoint(steps, prevent_cse=False, policy=policy)
-            return _in_blocks(block, state, inputs, size, reverse=reverse)
+            return in_chunks(block, state, inputs, size, reverse=reverse)
 
         self._check_length(length)
         if self.truncate is None or not length:
             states = remembered(start, (xs, mask, reset))
         else:
-            states = _in_blocks(
+            states = in_chunks(
                 remembered, start, (xs, mask, reset), self.truncate, reverse=reverse, carried=jax.lax.stop_gradient
             )
         final = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states) if length else start
@@ -103,35 +117,3 @@ def _fastest(cell: Cell) -> Callable[..., State]:
     if cell.is_affine:
         return affine_scan
     return lean_scan if isinstance(cell, FactoredCell) else plain_scan
-
-
-def _in_blocks(
-    block: Callable[[State, tuple], State],
-    start: State,
-    inputs: PyTree,
-    size: int,
-    *,
-    reverse: bool,
-    carried: Callable[[State], State] = lambda state: state,
-) -> State:
-    """Scans ``block(state, inputs) -> states`` over blocks of `size` steps, and the rest of them last.
-
-    From one block to the next goes ``carried(last state)``.
-    """
-    count, rest = divmod(len(inputs[0]), size)
-    whole = slice(rest, None) if reverse else slice(0, count * size)
-    last = slice(0, rest) if reverse else slice(count * size, None)
-
-    def cut(leaf: jax.Array) -> jax.Array:
-        return leaf[whole].reshape(count, size, *leaf.shape[1:])
-
-    def body(state: State, inputs: tuple) -> tuple[State, State]:
-        states = block(state, inputs)
-        return carried(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states)), states
-
-    state, states = jax.lax.scan(body, start, jax.tree.map(cut, inputs), reverse=reverse)
-    states = jax.tree.map(lambda leaf: leaf.reshape(count * size, *leaf.shape[2:]), states)
-    if not rest:
-        return states
-    more = block(state, jax.tree.map(lambda leaf: leaf[last], inputs))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *((more, states) if reverse else (states, more)))

@@ -59,6 +59,6 @@ def test_the_choice_is_logged_once_under_jit_too(caplog):
         for length in (3, 4):
             run = jax.jit(lambda xs: recur.unroll(cell, params, xs))(jnp.ones((length, 1)))
     assert [record.message for record in caplog.records] == [
-        f"{cell!r} runs on Scan(unroll=1, remat=None, truncate=None): runs every cell exactly"
+        f"{cell!r} runs on {engines.Scan()!r}: runs every cell exactly"
     ]
     assert run.info.reason == "auto: runs every cell exactly"

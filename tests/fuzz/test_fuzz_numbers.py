@@ -90,7 +90,8 @@ FACTORIES |= {
     ),
 }
 ENGINES = {
-    "Scan": row(engines.Scan, {"unroll": sizes, "remat": sizes, "truncate": sizes}),
+    "Scan": row(engines.Scan, {"unroll": sizes, "remat": sizes, "truncate": sizes, "chunk": sizes}),
+    "Fused": row(engines.Fused, {"chunk": sizes}),
     "Newton": row(engines.Newton, {"max_iters": sizes, "tol": numbers, "jacobian": hostile, "damping": numbers}),
 }
 counts = dict.fromkeys(("count", "length", "lag", "delay", "gap", "items", "symbols", "relevant"), sizes)
