@@ -21,6 +21,10 @@ from recur.nn._losses import cross_entropy
 from recur.nn._losses import readout_cross_entropy
 from recur.nn._many_to_one import SequenceClassifier
 from recur.nn._many_to_one import SequenceRegressor
+from recur.nn._recurrent_dropout import RecurrentDropout
+from recur.nn._recurrent_dropout import VariationalDropout
+from recur.nn._recurrent_dropout import WeightDrop
+from recur.nn._recurrent_dropout import Zoneout
 from recur.nn._rnn import RNN
 from recur.nn._stack import Stack
 from recur.nn._tagger import SequenceTagger
@@ -39,10 +43,14 @@ __all__ = [
     "Generated",
     "LanguageModel",
     "Memory",
+    "RecurrentDropout",
     "SequenceClassifier",
     "SequenceRegressor",
     "SequenceTagger",
     "Stack",
+    "VariationalDropout",
+    "WeightDrop",
+    "Zoneout",
     "accuracy",
     "beam_search",
     "cross_entropy",

@@ -13,6 +13,7 @@ from recur.cells import Cell
 from recur.engines import Auto, Engine
 from recur.nn._dropout import fold_key
 from recur.nn._layout import Result, Sequences, check_parts, read_sequences, write_result
+from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._rnn import RNN
 
 _MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -35,7 +36,7 @@ class Bidirectional(nnx.Module):
         input_size: Features X.
         backward_cell: By default `cell`, with parameters of its own.
         merge: ``"concat"`` (forward first), ``"sum"``, ``"mean"`` or ``"product"``; Keras says ``"ave"``, ``"mul"``.
-        recurrent_dropout: Probability that an entry of a recurrent kernel is dropped in calls with a `key` (see `RNN`).
+        recurrent_dropout: What is dropped of both recurrences in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters.
@@ -67,7 +68,7 @@ class Bidirectional(nnx.Module):
         *,
         backward_cell: Cell | None = None,
         merge: str = "concat",
-        recurrent_dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,

@@ -14,6 +14,7 @@ from recur.nn._dropout import drop, fold_key
 from recur.nn._embed import Vocabulary
 from recur.nn._initial_state import InitialState
 from recur.nn._layout import carried_dtype, length_mask
+from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._stack import Stack
 
 CONDITIONINGS = ("state", "input", "both")
@@ -38,6 +39,7 @@ class Captioner(nnx.Module):
         tied: Whether W is the table of the embedding (E = H then), looked up with scale sqrt(E).
         dropout: Probability that an entry is dropped out of the embedding (not of one-hot vectors), on its way into a
             layer above, or into the readout. It acts in calls with a `key`.
+        recurrent_dropout: What is dropped of every recurrence in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters. States and logits are float32 or wider.
@@ -78,6 +80,7 @@ class Captioner(nnx.Module):
         conditioning: str = "state",
         tied: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -92,7 +95,8 @@ class Captioner(nnx.Module):
             vocabulary_size, embedding_size, output_size(cells[-1]), tied=tied, dropout=dropout, **made
         )
         input_size = self.vocabulary.embedding.output_size + (0 if conditioning == "state" else vector_size)
-        self.stack = Stack(cells, input_size, dropout=dropout, engine=engine, **made)
+        run = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "engine": engine}
+        self.stack = Stack(cells, input_size, **run, **made)
         self.begin = None if conditioning == "input" else InitialState(vector_size, self.stack, **made)
 
     def __call__(

@@ -16,6 +16,7 @@ from recur.nn._dropout import drop, fold_key
 from recur.nn._embed import Embedding, Vocabulary
 from recur.nn._initial_state import InitialState
 from recur.nn._layout import as_ids, carried_dtype, length_mask, read_sequences
+from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._stack import Stack
 
 FEEDINGS = (None, "input", "context")
@@ -81,6 +82,7 @@ class EncoderDecoder(nnx.Module):
             otherwise H.
         dropout: Probability that an entry is dropped out of an embedding (not of one-hot vectors), on its way into a
             layer above, or out of a_t into the readout. It acts in calls with a `key`.
+        recurrent_dropout: What is dropped of every recurrence in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time, where they are not run step by step.
         dtype: Of the parameters. States and logits are float32 or wider.
@@ -137,6 +139,7 @@ class EncoderDecoder(nnx.Module):
         feeding: str | None = None,
         tied: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -149,7 +152,7 @@ class EncoderDecoder(nnx.Module):
             encoder_hidden_size = hidden_size
         encoder_cells = layer_cells(encoder_cell, encoder_hidden_size, layers)
         made = {"rngs": rngs, "dtype": dtype}
-        layered = {"dropout": dropout, "engine": engine, **made}
+        layered = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "engine": engine, **made}
         self.feeding = feeding
         self.source_embedding = Embedding(source_size, embedding_size, dropout=dropout, **made)
         self.encoder = Stack(encoder_cells, self.source_embedding.output_size, bidirectional=bidirectional, **layered)
@@ -266,23 +269,31 @@ class EncoderDecoder(nnx.Module):
     def _step_by_step(self, memory: Memory, x: Float[Array, "*B T E"], key: Key[Array, ""] | None):
         def body(state: DecoderState, inputs: tuple) -> tuple[DecoderState, tuple]:
             x, place = inputs
-            state, attended, weights = self._advance(memory, state, x, fold_key(key, place))
+            state, attended, weights = self._advance(memory, state, x, key, place)
             return state, (attended, weights)
 
         steps = jnp.moveaxis(x, -2, 0), jnp.arange(x.shape[-2])
         _, outputs = jax.lax.scan(body, self.initial_state(memory), steps)
         return tuple(jnp.moveaxis(leaf, 0, -2) for leaf in outputs)
 
-    def _advance(self, memory: Memory, state: DecoderState, x: Float[Array, "*B E"], key: Key[Array, ""] | None):
+    def _advance(
+        self,
+        memory: Memory,
+        state: DecoderState,
+        x: Float[Array, "*B E"],
+        key: Key[Array, ""] | None,
+        place: Int[Array, ""] | None = None,
+    ):
         """Takes one step of the decoder: ``(next state, its attentional vector, its attention weights)``."""
         if self.feeding == "context":
             before = self.decoder.cell.output(state.layers)
             context, weights = self._look(before, memory)
-            layers, hidden = self.decoder.step(state.layers, jnp.concatenate([x, context], axis=-1), key=key)
+            x = jnp.concatenate([x, context], axis=-1)
+            layers, hidden = self.decoder.step(state.layers, x, key=key, place=place)
             return DecoderState(layers, None), self._combine(context, hidden), weights
         if self.feeding == "input":
             x = jnp.concatenate([x, state.attended], axis=-1)
-        layers, hidden = self.decoder.step(state.layers, x, key=key)
+        layers, hidden = self.decoder.step(state.layers, x, key=key, place=place)
         context, weights = self._look(hidden, memory)
         attended = self._combine(context, hidden)
         return DecoderState(layers, attended if self.feeding == "input" else None), attended, weights

@@ -14,6 +14,7 @@ from recur.nn._cells import CellOrFactory, layer_cells
 from recur.nn._convolution import convolve
 from recur.nn._dropout import drop, fold_key
 from recur.nn._layout import carried_dtype, check_rngs, length_mask
+from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._stack import Stack
 
 ENCODERS = ("conv", "dense")
@@ -107,6 +108,7 @@ class FrameClassifier(nnx.Module):
         bidirectional: Whether every layer runs in both directions, and a class depends on later frames too.
         dropout: Probability that an entry is dropped out of the features, on its way into a layer above, or into the
             readout. It acts in calls with a `key`.
+        recurrent_dropout: What is dropped of every recurrence in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters. States and logits are float32 or wider.
@@ -143,6 +145,7 @@ class FrameClassifier(nnx.Module):
         encoder: str = "conv",
         bidirectional: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -150,7 +153,8 @@ class FrameClassifier(nnx.Module):
         cells = layer_cells(cell, hidden_size, layers)
         made = {"rngs": rngs, "dtype": dtype}
         self.encoder = FrameEncoder(frame_shape, features, kind=encoder, **made)
-        self.stack = Stack(cells, features, bidirectional=bidirectional, dropout=dropout, engine=engine, **made)
+        made |= {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "engine": engine}
+        self.stack = Stack(cells, features, bidirectional=bidirectional, **made)
         self.readout = nnx.Linear(
             self.stack.output_size, check_positive("classes", classes), rngs=rngs, param_dtype=dtype
         )

@@ -12,6 +12,7 @@ from recur.nn._cells import CellOrFactory, layer_cells
 from recur.nn._dropout import check_rate, drop, fold_key
 from recur.nn._embed import Vocabulary
 from recur.nn._layout import carried_dtype, length_mask
+from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._stack import Stack
 
 
@@ -30,7 +31,7 @@ class LanguageModel(nnx.Module):
         dropout: Probability that an entry is dropped on its way into a layer above, out of the embedding (not of
             one-hot vectors) or out of the last layer. It acts in calls with a `key`.
         embedding_dropout: That of the embedding's vectors alone; None for `dropout`.
-        recurrent_dropout: Probability that an entry of a recurrent kernel is dropped in calls with a `key`; see `RNN`.
+        recurrent_dropout: What is dropped of every recurrence in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters. States and logits are float32 or wider.
@@ -42,8 +43,8 @@ class LanguageModel(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: A size below 1, missing or given twice, dropout outside [0, 1), or of a recurrent kernel that the
-            cell has not, or a table that cannot be tied.
+        ValueError: A size below 1, missing or given twice, dropout outside [0, 1), or of something that the cell
+            has not, or a table that cannot be tied.
 
     Reference:
         Mikolov et al. (2010), "Recurrent neural network based language model",
@@ -70,7 +71,7 @@ class LanguageModel(nnx.Module):
         tied: bool = False,
         dropout: float = 0.0,
         embedding_dropout: float | None = None,
-        recurrent_dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,

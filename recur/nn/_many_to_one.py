@@ -12,6 +12,7 @@ from recur.nn._cells import CellOrFactory, layer_cells
 from recur.nn._dropout import drop, fold_key
 from recur.nn._embed import Embedding
 from recur.nn._layout import carried_dtype, length_mask
+from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._stack import Stack
 
 POOLINGS = ("last", "mean", "max")
@@ -47,6 +48,7 @@ class _ManyToOne(nnx.Module):
         bidirectional: bool = False,
         pooling: str = "last",
         dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -65,7 +67,8 @@ class _ManyToOne(nnx.Module):
         self.embedding = None if vocabulary_size is None else Embedding(vocabulary_size, embedding_size, **made)
         input_size = input_size if self.embedding is None else self.embedding.output_size
         cells = layer_cells(cell, hidden_size, layers)
-        self.stack = Stack(cells, input_size, bidirectional=bidirectional, engine=engine, **made)
+        made |= {"bidirectional": bidirectional, "recurrent_dropout": recurrent_dropout, "engine": engine}
+        self.stack = Stack(cells, input_size, **made)
         self.readout = nnx.Linear(self.stack.output_size, output_size, rngs=rngs, param_dtype=dtype)
 
     def __call__(
@@ -168,6 +171,7 @@ class SequenceClassifier(_ManyToOne):
             one); ``"mean"`` or ``"max"`` over those that count.
         dropout: Probability that an entry is dropped out of the embedding (not of one-hot vectors), on its way into
             a layer above, or into the readout. It acts in calls with a `key`.
+        recurrent_dropout: What is dropped of every recurrence in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters. States and logits are float32 or wider.

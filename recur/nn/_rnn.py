@@ -12,8 +12,8 @@ from recur.cells import Cell
 from recur.cells import output_size as cell_output_size
 from recur.cells._base import check_cell
 from recur.engines import Auto, Engine, unroll
-from recur.nn._dropout import check_recurrent_dropout, drop_recurrent_kernels
 from recur.nn._layout import Result, Sequences, check_rngs, check_state, read_sequences, write_result
+from recur.nn._recurrent_dropout import Drawn, Place, RecurrentDropout, as_recurrent_dropout
 
 
 class RNN(nnx.Module):
@@ -23,23 +23,18 @@ class RNN(nnx.Module):
         cell: What to compute in one step, such as ``recur.cells.lstm(128)``.
         input_size: Features X.
         rngs: Draws the parameters (its stream ``params``, or the default one); it is not kept.
-        recurrent_dropout: Probability that an entry of the recurrent kernel is dropped (what is kept is divided by
-            ``1 - recurrent_dropout``) in calls with a `key`, the same entries at every step of every sequence (training
-            on several devices, of those of a device). Keras drops entries of the state instead, of each sequence
-            others; dropping weights leaves every engine as fast as it is.
+        recurrent_dropout: What is dropped of the recurrence in calls with a `key`: `WeightDrop`, which every engine
+            runs as fast as without, and which a number stands for; `VariationalDropout`, as Keras has it; or `Zoneout`.
         engine: How to run the cell over time, one of `recur.engines`.
         dtype: Of the parameters.
 
     Attributes:
         params: One `nnx.Param` a tensor, named and nested as ``cell.init`` does: ``rnn.params["kernel"]``.
+        recurrent_dropout: As an object, None for nothing.
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: `input_size` below 1, dropout outside [0, 1), or of a recurrent kernel that the cell has not.
-
-    Reference:
-        Merity et al. (2018), "Regularizing and optimizing LSTM language models", https://arxiv.org/abs/1708.02182,
-        section 2 (the recurrent dropout: DropConnect on hidden-to-hidden weights).
+        ValueError: `input_size` below 1, dropout outside [0, 1), or of something that the cell has not.
 
     Example:
         >>> import jax.numpy as jnp, recur.nn
@@ -56,7 +51,7 @@ class RNN(nnx.Module):
         cell: Cell,
         input_size: int,
         *,
-        recurrent_dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
@@ -68,7 +63,7 @@ class RNN(nnx.Module):
         self.cell = cell
         self.engine = engine
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), self.input_size, dtype)))
-        self.recurrent_dropout = check_recurrent_dropout(recurrent_dropout, cell, self.params)
+        self.recurrent_dropout = as_recurrent_dropout(recurrent_dropout, cell, self.input_size)
 
     def __call__(
         self,
@@ -127,19 +122,30 @@ class RNN(nnx.Module):
         return self.cell.initial_state(batch_shape, dtype)
 
     def as_cell(self) -> tuple[Cell, Params]:
-        """Hands out the cell and its parameters as plain arrays, for `recur.unroll` and `recur.flow`."""
-        return self.cell, jax.tree.map(
+        """Hands out the cell and its parameters as plain arrays, for `recur.unroll` and `recur.flow`.
+
+        With `Zoneout` it is the cell as it is evaluated.
+        """
+        cell = self.cell if self.recurrent_dropout is None else self.recurrent_dropout.at_rest(self.cell)
+        return cell, jax.tree.map(
             lambda param: param[...], self.params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable)
         )
 
     def step(
-        self, state: State, x: Float[Array, "*B X"], *, key: Key[Array, ""] | None = None
+        self, state: State, x: Float[Array, "*B X"], *, key: Key[Array, ""] | None = None, place: Place = None
     ) -> tuple[State, Float[Array, "*B H"]]:
-        """Takes one step of the cell, for streams: ``(next state, its output)``; `key` draws what is dropped."""
+        """Takes one step of the cell, for streams: ``(next state, its output)``.
+
+        Args:
+            state: Before the step.
+            x: Inputs of this step.
+            key: Draws what is dropped, of the whole sequence: the same for all of its steps. Without it nothing is.
+            place: Number of the step, by which what is drawn anew at every step differs (see `Zoneout`).
+        """
         if key is not None:
             check_key("key", key)
-        cell, params = self.as_cell()
-        return cell.step(drop_recurrent_kernels(key, params, self.recurrent_dropout), state, x)
+        cell, params, xs = self._drawn(key, x[None], place)
+        return cell.step(params, state, xs[0])
 
     def check_state(self, name: str, state: State | None, batch_shape: tuple[int, ...]) -> None:
         """Raises unless `state` is None or one of this layer's; dtypes are checked by `recur.unroll`."""
@@ -157,11 +163,11 @@ class RNN(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Result:
         """Runs the cell over time-major sequences that are checked already."""
-        cell, params = self.as_cell()
-        xs, mask, reset = sequences
+        cell, params, xs = self._drawn(key, sequences.xs)
+        mask, reset = sequences.mask, sequences.reset
         run = unroll(
             cell,
-            drop_recurrent_kernels(key, params, self.recurrent_dropout),
+            params,
             xs,
             initial_state,
             mask=mask,
@@ -171,3 +177,9 @@ class RNN(nnx.Module):
             engine=self.engine,
         )
         return Result(run.outputs, cell.output(run.final), run.final)
+
+    def _drawn(self, key: Key[Array, ""] | None, xs: Float[Array, "T *B X"], place: Place = None) -> Drawn:
+        cell, params = self.as_cell()
+        if key is None or self.recurrent_dropout is None:
+            return Drawn(cell, params, xs)
+        return self.recurrent_dropout.draw(key, self.cell, params, xs, place)

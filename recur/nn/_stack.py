@@ -13,6 +13,7 @@ from recur.engines import Auto, Engine
 from recur.nn._bidirectional import Bidirectional
 from recur.nn._dropout import check_rate, drop, fold_key
 from recur.nn._layout import Result, Sequences, check_parts, check_rngs, read_sequences, write_result
+from recur.nn._recurrent_dropout import Place, RecurrentDropout
 from recur.nn._rnn import RNN
 
 
@@ -27,7 +28,7 @@ class Stack(nnx.Module):
         bidirectional: Whether every layer runs in both directions, outputs concatenated.
         dropout: Probability that an output is dropped on its way to the layer above (what is kept is divided by
             ``1 - dropout``), drawn anew at every step. Never after the last layer. It acts in calls with a `key`.
-        recurrent_dropout: Probability that an entry of a recurrent kernel is dropped in calls with a `key` (see `RNN`).
+        recurrent_dropout: What is dropped of every layer's recurrence in calls with a `key` (see `RNN`).
         residual: Whether every layer above the lowest adds the outputs of the one below, as they are before
             dropout, to its own; all sizes must then agree.
         rngs: Draws the parameters; it is not kept.
@@ -59,7 +60,7 @@ class Stack(nnx.Module):
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         residual: bool = False,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
@@ -140,7 +141,7 @@ class Stack(nnx.Module):
         return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
 
     def as_cell(self) -> tuple[Cell, Params]:
-        """Hands out all layers as one cell, with its parameters as plain arrays; dropout has no part in it.
+        """Hands out all layers as one cell, as it is evaluated, with its parameters as plain arrays.
 
         Raises:
             ValueError: A bidirectional stack.
@@ -151,20 +152,26 @@ class Stack(nnx.Module):
                 "outputs, which need the whole sequence, so no step computes it; take layers[0].forward.as_cell() "
                 "or another layer's"
             )
-        params = [layer.as_cell()[1] for layer in self.layers]
-        return self.cell, {f"layer_{index}": layer_params for index, layer_params in enumerate(params)}
+        cells, params = zip(*(layer.as_cell() for layer in self.layers), strict=True)
+        named = {f"layer_{index}": layer_params for index, layer_params in enumerate(params)}
+        return stacked(*cells, residual=self.residual), named
 
     def step(
-        self, state: tuple[State, ...], x: Float[Array, "*B X"], *, key: Key[Array, ""] | None = None
+        self,
+        state: tuple[State, ...],
+        x: Float[Array, "*B X"],
+        *,
+        key: Key[Array, ""] | None = None,
+        place: Place = None,
     ) -> tuple[tuple[State, ...], Float[Array, "*B H"]]:
         """Takes one step of all layers, for streams: ``(next states, the last layer's output)``.
 
         Args:
             state: One entry a layer, as `initial_state` or a call with `return_state` gives it.
             x: Inputs of this step.
-            key: Draws what is dropped in this step. Without it nothing is dropped. With `recurrent_dropout` the same
-                key at every step drops the same weights, as a call does; what is dropped between layers then is the
-                same at every step too.
+            key: Draws what is dropped, of the whole sequence: the same for all of its steps. Without it nothing is.
+            place: Number of the step, by which what is drawn anew at every step differs, as between layers; without
+                it that is the same at every step too.
 
         Raises:
             ValueError: A bidirectional stack.
@@ -175,10 +182,11 @@ class Stack(nnx.Module):
                 "sequence; call the module on it, or make one with bidirectional=False"
             )
         states = []
+        of_step = key if place is None else fold_key(key, place)
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             below = x
-            read = drop(fold_key(key, index), below, self.dropout) if index > 0 else below
-            after, x = layer.step(before, read, key=self._layer_key(key, index))
+            read = drop(fold_key(of_step, index), below, self.dropout) if index > 0 else below
+            after, x = layer.step(before, read, key=self._layer_key(key, index), place=place)
             if self.residual and index > 0:
                 x = x + below
             states.append(after)

@@ -13,6 +13,7 @@ from recur.nn._cells import CellOrFactory, layer_cells
 from recur.nn._dropout import drop, fold_key
 from recur.nn._embed import Embedding
 from recur.nn._layout import as_ids, carried_dtype, length_mask
+from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._stack import Stack
 
 
@@ -37,6 +38,7 @@ class SequenceTagger(nnx.Module):
         bidirectional: Whether every layer runs over the words in both directions, outputs concatenated.
         dropout: Probability that an entry is dropped out of an embedding (not of one-hot vectors), of what is spelled,
             on its way into a layer above, or into the readout. It acts in calls with a `key`.
+        recurrent_dropout: What is dropped of every recurrence in calls with a `key` (see `RNN`).
         rngs: Draws the parameters; it is not kept.
         engine: How to run the cells over time.
         dtype: Of the parameters. States and logits are float32 or wider.
@@ -81,11 +83,13 @@ class SequenceTagger(nnx.Module):
         character_embedding_size: int | None = None,
         bidirectional: bool = True,
         dropout: float = 0.0,
+        recurrent_dropout: float | RecurrentDropout = 0.0,
         rngs: nnx.Rngs,
         engine: Engine = Auto(),
         dtype: Any = jnp.float32,
     ) -> None:
         made = {"rngs": rngs, "dtype": dtype}
+        run = {"recurrent_dropout": recurrent_dropout, "engine": engine}
         self.embedding = Embedding(vocabulary_size, embedding_size, dropout=dropout, **made)
         input_size = self.embedding.output_size
         if alphabet_size is None:
@@ -94,10 +98,10 @@ class SequenceTagger(nnx.Module):
             [reader] = layer_cells(cell if character_cell is None else character_cell, character_hidden_size, 1)
             embedding = Embedding(alphabet_size, character_embedding_size, dropout=dropout, **made)
             self.character_embedding = embedding
-            self.spelling = Bidirectional(reader, embedding.output_size, engine=engine, **made)
+            self.spelling = Bidirectional(reader, embedding.output_size, **run, **made)
             input_size += self.spelling.output_size
         cells = layer_cells(cell, hidden_size, layers)
-        self.stack = Stack(cells, input_size, bidirectional=bidirectional, dropout=dropout, engine=engine, **made)
+        self.stack = Stack(cells, input_size, bidirectional=bidirectional, dropout=dropout, **run, **made)
         self.readout = nnx.Linear(
             self.stack.output_size, check_positive("classes", classes), rngs=rngs, param_dtype=dtype
         )

@@ -103,7 +103,7 @@ def test_a_language_model_passes_it_on():
     made = {"hidden_size": 6, "layers": 2, "rngs": nnx.Rngs(0)}
     model = nn.LanguageModel(5, cells.lstm, recurrent_dropout=0.5, **made)
     ids = jnp.arange(12).reshape(3, 4) % 5
-    assert [layer.recurrent_dropout for layer in model.stack.layers] == [0.5, 0.5]
+    assert [layer.recurrent_dropout for layer in model.stack.layers] == [nn.WeightDrop(0.5)] * 2
     assert not np.allclose(model(ids, key=KEY), model(ids))
 
 
