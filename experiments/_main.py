@@ -22,12 +22,12 @@ class StoppedError(KeyboardInterrupt):
 
     Args:
         text: What was done, and how it goes on.
-        number: Of the signal.
+        number: Of the signal; None if it came to another process of the run.
     """
 
-    def __init__(self, text: str, number: int):
+    def __init__(self, text: str, number: int | None):
         super().__init__(text)
-        self.exit_code = 128 + number
+        self.exit_code = 128 + (signal.SIGTERM if number is None else number)
 
 
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import signal
 import sys
 import time
 
@@ -108,6 +109,26 @@ def test_a_lost_process_ends_the_others_and_the_run_goes_on(victim, tmp_path):
     for step, wanted in losses(tmp_path / "one").items():
         assert losses(tmp_path / "two")[step] == pytest.approx(wanted, rel=1e-3)
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [1, 0])
+def test_a_signal_to_one_process_stops_all_at_the_same_step(asked, tmp_path):
+    """As a cluster takes a single machine away: all save together, and all say how it goes on."""
+    processes = begin(commands(tmp_path, 2))
+    until_saved(tmp_path, 20, processes)
+    processes[asked].send_signal(signal.SIGTERM)
+    codes, _, errors = finish(processes, LOST_WITHIN_S)
+    assert codes == [143, 143], errors
+    at = max(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdecimal())
+    assert 20 <= at < STEPS
+    for index, said in enumerate(errors):
+        assert f"process {index} of 2: stopped after step {at} of {STEPS}; the same command goes on from there" in said
+        assert "Traceback" not in said
+    assert sorted(losses(tmp_path)) == list(range(5, at + 1, 5))
+    codes, _, errors = finish(begin(commands(tmp_path, 2)), 300)
+    assert codes == [0, 0], errors
+    assert sorted(losses(tmp_path)) == list(range(5, STEPS + 1, 5))
 
 
 def test_what_the_flags_are_is_told():
