@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _config, _lag, _problem, _run
+from experiments import _config, _lag, _machine, _problem, _run
 from experiments._classification import Model, metrics_of_seeds
 from recur import cells, tasks, train
 
@@ -121,7 +121,7 @@ def redrawn(
     return fresh
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), compiler_options=_machine.RUNS_ONCE)
 def draw_validation(
     keys: jax.Array, count: int, draw: Callable, sizes: tuple[int, ...], options: tuple[tuple[str, Any], ...]
 ) -> PyTree:

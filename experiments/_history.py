@@ -2,6 +2,9 @@
 
 import contextlib
 import functools
+import importlib
+import sys
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +120,7 @@ def tensorboard(folder: Path, config: RunConfig, step: int) -> Iterator[Callable
             if not config.tensorboard:
                 return []
             try:
-                import tensorboardX
+                tensorboardX = _tensorboard()
             except ImportError:
                 print("no TensorBoard files: tensorboardX is not installed", flush=True)
                 return []
@@ -132,3 +135,20 @@ def tensorboard(folder: Path, config: RunConfig, step: int) -> Iterator[Callable
                     writer.add_scalar(name, float(values[seed]), record.step)
 
         yield write
+
+
+def _tensorboard() -> types.ModuleType:
+    """Returns tensorboardX, which would import torch where there is one, for more than a second, and does without.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    unknown = "torch" not in sys.modules
+    if unknown:
+        # What says that there is none.
+        sys.modules["torch"] = None
+    try:
+        return importlib.import_module("tensorboardX")
+    finally:
+        if unknown:
+            del sys.modules["torch"]

@@ -39,6 +39,7 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     bug and ends with its traceback.
     """
     _machine.keep_memory()
+    _machine.collect_seldom()
     flags.DEFINE_bool("traceback", False, "Show the whole traceback of a wrong value.", module_name="Run")
     if "host_devices" not in flags.FLAGS:
         flags.DEFINE_integer(

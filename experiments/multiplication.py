@@ -12,13 +12,14 @@ Metrics, one value a seed: ``train_loss`` and ``val_loss`` (after the last epoch
 
 import dataclasses
 import functools
+import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from experiments import _config, _lag, _main, _problem, _regression, _run
+from experiments import _config, _lag, _machine, _main, _problem, _regression, _run
 from recur import tasks
 
 # 2,560 of 3,000 sequences to train on, the last fifth of them for validation, as the tutorials have it.
@@ -79,7 +80,7 @@ def _samples(config: Config) -> _regression.Samples:
     return _draw(_run.seed_keys(config), config.sequences, config.length)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
+@functools.partial(jax.jit, static_argnums=(1, 2), compiler_options=_machine.RUNS_ONCE)
 def _draw(keys: Key[Array, "S"], count: int, length: int) -> _regression.Samples:
     return jax.vmap(lambda key: tasks.multiplication(jax.random.fold_in(key, 0), count, length))(keys)
 
@@ -93,7 +94,12 @@ def _split(samples: _regression.Samples, config: Config) -> list[_regression.Sam
             f"{config.data or 'sequences'}: expected enough for a batch of {config.batch_size}, validation and test, "
             f"got {count}, of which {start} are for training; give more, or a smaller batch_size"
         )
-    return [tuple(leaf[:, first:last] for leaf in samples) for first, last in ((0, start), (start, end), (end, count))]
+    return _cut(samples, (0, start, end, count))
+
+
+@functools.partial(jax.jit, static_argnums=1, compiler_options=_machine.RUNS_ONCE)
+def _cut(samples: _regression.Samples, ends: tuple[int, ...]) -> list[_regression.Samples]:
+    return [tuple(leaf[:, first:last] for leaf in samples) for first, last in itertools.pairwise(ends)]
 
 
 if __name__ == "__main__":

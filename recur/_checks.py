@@ -1,5 +1,6 @@
 """Checks of arguments that run before anything is traced; each error names argument, expected, got, remedy."""
 
+import inspect
 import numbers
 import operator
 import os
@@ -126,7 +127,8 @@ def check_batch_shape(name: str, shape: Any) -> tuple[int, ...]:
 def check_dtype(name: str, dtype: Any, kind: Any = jnp.floating) -> Any:
     """Returns `dtype`, or raises TypeError unless it is a floating one; with `jnp.inexact`, real or complex."""
     try:
-        is_none = dtype is None or isinstance(dtype, jax.Array | np.ndarray | np.generic)
+        # NumPy reads bytes as the name of a type.
+        is_none = dtype is None or isinstance(dtype, jax.Array | np.ndarray | np.generic | bytes)
         is_floating = not is_none and jnp.issubdtype(jnp.dtype(dtype), kind)
     except (TypeError, ValueError):
         is_floating = False
@@ -190,10 +192,18 @@ def check_number(name: str, value: Any) -> float:
         raise ValueError(f"{name}: expected a number that a float can hold, got {brief(value)}") from None
 
 
-def check_callable(name: str, value: Any, form: str) -> None:
-    """Raises TypeError unless `value` is a function; `form` shows which."""
+def check_callable(name: str, value: Any, form: str, arguments: int) -> None:
+    """Raises TypeError unless `value` is a function of so many arguments, as far as it says; `form` shows which."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function {form}, got {brief(value)}")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}: expected a function {form}, got {brief(value)}: {error}") from None
 
 
 def check_bool(name: str, value: Any) -> bool:

@@ -161,7 +161,7 @@ def stream(
     options = {"key": key, **_read_truncation(temperature, top_k, top_p)}
     choose = _likeliest if key is None else functools.partial(jax.jit(_draw, static_argnames="top_k"), **options)
     places = itertools.count() if max_length is None else range(check_positive("max_length", max_length))
-    check_callable("step", step, "(state, token) -> (logits, state)")
+    check_callable("step", step, "(state, token) -> (logits, state)", 2)
     return _stream(step, state, as_ids("start", start), choose, places, check_end(end))
 
 
@@ -215,7 +215,7 @@ def check_step(step: Step, state: PyTree, token: Int[Array, "*B"]) -> Any:
         TypeError: A step that changes the structure or dtypes of the state.
         ValueError: A step that changes its shapes.
     """
-    check_callable("step", step, "(state, token) -> (logits, state)")
+    check_callable("step", step, "(state, token) -> (logits, state)", 2)
     check_arrays("state", state)
     logits, after = jax.eval_shape(step, state, token)
     check_tree("state after a step", after, state, "a step must return a state like the one it got")

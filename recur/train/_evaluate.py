@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._checks import check_callable, check_positive
+from recur._checks import check_positive
 from recur._types import Array, Float, PyTree
 from recur.train._epoch import sample_count
-from recur.train._step import Loss, Metrics, with_carry
+from recur.train._step import Loss, Metrics, check_loss, with_carry
 
 Sums = tuple[Metrics, Float[Array, ""]]
 """Metrics times what their batches count for, added up; and the sum of the latter."""
@@ -44,7 +44,7 @@ def evaluate(
     Raises:
         ValueError: `batch_size` is not positive, or there are no data, or not whole batches of them with a carry.
     """
-    check_callable("loss", loss, "(params, batch, key) -> (scalar, metrics)")
+    check_loss(loss, carries=carry is not None)
     batch_size, count = check_positive("batch_size", batch_size), sample_count(data)
     if carry is not None:
         return means(_sums_in_order(loss, params, data, batch_size, carry, axis_name))

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
-from recur._checks import brief, check_callable, check_positive, is_one_of
+from recur._checks import brief, check_positive, is_one_of
 from recur._types import Array, Int, PyTree
 from recur.train import _loop
 from recur.train._epoch import epoch_rows, sample_count, steps_per_epoch, take_rows
@@ -19,7 +19,7 @@ from recur.train._mesh import batch_axis, check_mesh, place
 from recur.train._nonfinite import check_policy
 from recur.train._program import Log, Method, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._state import TrainState, check_optimizer
-from recur.train._step import Loss
+from recur.train._step import Loss, check_loss
 
 
 def fit(
@@ -113,7 +113,7 @@ def fit(
         mesh=mesh,
         clip_norm=clip_norm,
         ema_decay=ema_decay,
-        monitor=monitor or ("train_loss" if validation is None else "val_loss"),
+        monitor=check_monitor(monitor, validation),
         maximize=maximize,
         every=per_epoch if eval_every is None else check_positive("eval_every", eval_every),
         seeds_at_once=seeds_at_once,
@@ -131,6 +131,13 @@ def check_data_axis(state: TrainState, data_axis: int | None) -> None:
         raise ValueError(f"data_axis: expected None, or 0 with a state of several seeds, got {data_axis}")
 
 
+def check_monitor(monitor: str | None, validation: Any) -> str:
+    """Returns the metric to watch, by default the loss, or raises unless it is a name."""
+    if monitor is not None and not isinstance(monitor, str):
+        raise TypeError(f"monitor: expected the name of a metric, such as 'val_loss', got {brief(monitor)}")
+    return monitor or ("train_loss" if validation is None else "val_loss")
+
+
 def make_method(
     state: TrainState,
     loss: Loss,
@@ -142,7 +149,7 @@ def make_method(
     **options: Any,
 ) -> Method:
     """Returns the `Method` of a state, on devices that divide its seeds and the batch."""
-    check_callable("loss", loss, "(params, batch, key) -> (scalar, metrics)")
+    check_loss(loss, carries=state.carry is not None)
     check_optimizer(optimizer)
     seeds = state.step.size if state.step.ndim else None
     if seeds_at_once is None:

@@ -15,7 +15,7 @@ from recur._checks import check_positive
 from recur._types import Array, Bool, Int, PyTree
 from recur.train import _loop
 from recur.train._evaluate import Sums, add, batch_size, means, weighed
-from recur.train._fit import check_data_axis, make_method
+from recur.train._fit import check_data_axis, check_monitor, make_method
 from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._nonfinite import check_policy
 from recur.train._processes import batch_part, put, spans_processes
@@ -117,7 +117,7 @@ def fit_batches(
         mesh=mesh,
         clip_norm=clip_norm,
         ema_decay=ema_decay,
-        monitor=monitor or ("train_loss" if validation is None else "val_loss"),
+        monitor=check_monitor(monitor, validation),
         maximize=maximize,
         every=check_positive("eval_every", eval_every),
         seeds_at_once=seeds_at_once,

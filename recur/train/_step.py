@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from recur._checks import check_number, check_tree
+from recur._checks import check_callable, check_number, check_tree
 from recur._types import Array, Float, PyTree
 from recur.train._nonfinite import rate_factor
 from recur.train._state import TrainState, loss_key
@@ -30,6 +30,14 @@ RESERVED = ("loss", "grad_norm", "clipped")
 
 SMALL = 2**16
 """Entries up to which an array is summed over devices together with others."""
+
+
+def check_loss(loss: Loss, *, carries: bool) -> None:
+    """Raises TypeError unless `loss` is a function of what it is called with."""
+    if carries:
+        check_callable("loss", loss, "(params, batch, key, carry) -> (scalar, metrics, carry)", 4)
+    else:
+        check_callable("loss", loss, "(params, batch, key) -> (scalar, metrics)", 3)
 
 
 def make_step(
@@ -64,14 +72,18 @@ def make_step(
         and ``clipped`` (1 where the gradient was scaled down, else 0).
 
     Raises:
+        TypeError: A number that is none.
         ValueError: `clip_norm` or `ema_decay` is out of its range; when traced: `loss` returns a metric with one of
             these names, or the state has no moving average for `ema_decay`, or has one without it.
 
     Reference:
         The decay of early steps: `tf.train.ExponentialMovingAverage`, TensorFlow 1.
     """
-    if clip_norm is not None and not check_number("clip_norm", clip_norm) > 0:
-        raise ValueError(f"clip_norm: expected a positive number, or None for no clipping, got {clip_norm}")
+    if clip_norm is not None:
+        # A whole number may be one that no array of 32 bits holds.
+        clip_norm = check_number("clip_norm", clip_norm)
+        if not clip_norm > 0:
+            raise ValueError(f"clip_norm: expected a positive number, or None for no clipping, got {clip_norm}")
     if ema_decay is not None and not 0 < check_number("ema_decay", ema_decay) < 1:
         raise ValueError(f"ema_decay: expected a number between 0 and 1, or None for no average, got {ema_decay}")
 
