@@ -3,11 +3,11 @@
     python -m benchmarks.soak --minutes=30
     python -m benchmarks.soak --minutes=1 --out=runs/soak
 
-An LSTM of 32 units learns sums of two marked numbers, with a record every 2,000 steps, some two a second, which goes to
-a file, and a checkpoint every few seconds, which holds the whole history (some 10 KB a record, in memory too). After a
-warm-up of a fifth of the time (two minutes at most): the memory of the process must stay within 5 %, nothing may be
-compiled, and the speed of the thirds of the time may not be further apart than 20 %, which takes a machine that does
-nothing else. Exit code 1 when a check fails.
+An LSTM of 32 units learns sums of two marked numbers, with a record every 2,000 steps, some three a second, which goes
+to a file, and a checkpoint every half a minute, which holds the whole history. After a warm-up of a fifth of the time
+(two minutes at most): the memory of the process must stay within 5 %, nothing may be compiled, and the speed of the
+thirds of the time may not be further apart than 20 %, which takes a machine that does nothing else. Exit code 1 when a
+check fails.
 
 Leaves ``records.jsonl`` (a sample a line), ``history.jsonl``, ``checkpoints`` and ``summary.json`` in ``--out``, which
 must hold no run.

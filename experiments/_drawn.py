@@ -121,7 +121,7 @@ def redrawn(
     return fresh
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4), compiler_options=_machine.RUNS_ONCE)
+@functools.partial(_machine.jit_once, static_argnums=(1, 2, 3, 4))
 def draw_validation(
     keys: jax.Array, count: int, draw: Callable, sizes: tuple[int, ...], options: tuple[tuple[str, Any], ...]
 ) -> PyTree:

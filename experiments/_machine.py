@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import functools
 import gc
 import importlib.metadata
 import logging
@@ -10,6 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +84,23 @@ def split_cpu(devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
-RUNS_ONCE = {"xla_backend_optimization_level": 0}
-"""Options of `jax.jit` for what runs once, and shortly: most of its time is the compiler's."""
+def jit_once(function: Callable, **options: Any) -> Callable:
+    """Returns what `jax.jit` returns, for what runs once, and shortly: most of its time is the compiler's.
+
+    On a CPU it is compiled without optimisation, as engines are tried (`recur.engines.Auto`).
+    """
+
+    @functools.cache
+    def jitted() -> Callable:
+        quickly = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        return jax.jit(function, compiler_options=quickly, **options)
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        return jitted()(*arguments, **named)
+
+    return call
+
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 

@@ -35,8 +35,8 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
 
     Exit codes: 0, also for ``--help``. 2 with one line on standard error for a wrong flag, value or file, that is
     for `absl.flags.Error`, `ValueError` and `OSError`; ``--traceback`` shows where it came from. 1 with one line for
-    numbers that went wrong (`FloatingPointError`). 130 with one line for Ctrl-C, 143 for SIGTERM. Anything else is a
-    bug and ends with its traceback.
+    numbers that went wrong (`FloatingPointError`). 130 with one line for Ctrl-C, 143 for SIGTERM, and for a process of
+    several that ends because another one was asked to. Anything else is a bug and ends with its traceback.
     """
     _machine.keep_memory()
     _machine.collect_seldom()

@@ -10,7 +10,6 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import _machine
 from recur import cells, nn, tasks, train
 
 Samples = tuple[Float[Array, "N T X"], Float[Array, "N 1"]]
@@ -69,7 +68,7 @@ def read_samples(path: str, x_shape: tuple[int | str, ...]) -> Samples:
     return jnp.asarray(arrays["x"]), jnp.asarray(arrays["y"])
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "data_axis"), compiler_options=_machine.RUNS_ONCE)
+@functools.partial(jax.jit, static_argnames=("loss", "data_axis"))
 def loss_of_seeds(params: PyTree, samples: Samples, *, loss: train.Loss, data_axis: int | None) -> Float[Array, "S"]:
     """Returns the loss of each seed's parameters; with data_axis 0 each on samples of its own."""
     if data_axis is None:

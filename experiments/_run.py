@@ -227,7 +227,7 @@ class _Run:
             )
 
 
-@functools.partial(jax.jit, static_argnames=("init", "optimizer", "ema"), compiler_options=_machine.RUNS_ONCE)
+@functools.partial(_machine.jit_once, static_argnames=("init", "optimizer", "ema"))
 def _start(
     keys: Key[Array, "S"], carry: PyTree, *, init: Callable, optimizer: optax.GradientTransformation, ema: bool
 ) -> train.TrainState:

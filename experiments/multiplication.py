@@ -80,7 +80,7 @@ def _samples(config: Config) -> _regression.Samples:
     return _draw(_run.seed_keys(config), config.sequences, config.length)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2), compiler_options=_machine.RUNS_ONCE)
+@functools.partial(_machine.jit_once, static_argnums=(1, 2))
 def _draw(keys: Key[Array, "S"], count: int, length: int) -> _regression.Samples:
     return jax.vmap(lambda key: tasks.multiplication(jax.random.fold_in(key, 0), count, length))(keys)
 
@@ -97,7 +97,7 @@ def _split(samples: _regression.Samples, config: Config) -> list[_regression.Sam
     return _cut(samples, (0, start, end, count))
 
 
-@functools.partial(jax.jit, static_argnums=1, compiler_options=_machine.RUNS_ONCE)
+@functools.partial(_machine.jit_once, static_argnums=1)
 def _cut(samples: _regression.Samples, ends: tuple[int, ...]) -> list[_regression.Samples]:
     return [tuple(leaf[:, first:last] for leaf in samples) for first, last in itertools.pairwise(ends)]
 

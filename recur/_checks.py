@@ -196,14 +196,18 @@ def check_callable(name: str, value: Any, form: str, arguments: int) -> None:
     """Raises TypeError unless `value` is a function of so many arguments, as far as it says; `form` shows which."""
     if not callable(value):
         raise TypeError(f"{name}: expected a function {form}, got {brief(value)}")
-    try:
-        signature = inspect.signature(value)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*[None] * arguments)
-    except TypeError as error:
-        raise TypeError(f"{name}: expected a function {form}, got {brief(value)}: {error}") from None
+    faults = []
+    # What a wrapper says of itself, or of the function in it: either may be what is called.
+    for follows in (True, False):
+        try:
+            inspect.signature(value, follow_wrapped=follows).bind(*[None] * arguments)
+        except TypeError as error:
+            faults.append(str(error))
+        except ValueError:
+            # Of some functions of C nothing is known.
+            return
+    if len(faults) == 2:
+        raise TypeError(f"{name}: expected a function {form}, got {brief(value)}: {faults[0]}")
 
 
 def check_bool(name: str, value: Any) -> bool:

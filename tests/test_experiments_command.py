@@ -136,5 +136,14 @@ def test_the_first_signal_asks_and_the_second_acts(number, code, capsys):
         assert stop()
         assert signal.getsignal(number) is before
         assert _main.StoppedError("", stop.number).exit_code == code
+    assert _main.StoppedError("", None).exit_code == 143, "another process was asked"
     assert capsys.readouterr().err == "\nstopping\n"
     assert signal.getsignal(signal.SIGTERM) is not None
+
+
+def test_tensorboard_files_need_no_torch():
+    """Which tensorboardX imports where it is installed, for more than a second."""
+    pytest.importorskip("tensorboardX")
+    code = "import sys; from experiments import _history; _history._tensorboard(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr

@@ -13,10 +13,10 @@ from recur._types import PyTree, State
 Chunk = int | Literal["auto"] | None
 
 WHOLE_BYTES = 2**24
-"""Bytes of the inputs' share below which all of it is computed at once: it stays in a cache until it is read."""
+"""Bytes of the inputs' share up to which all of it is computed at once: it stays in a cache until it is read."""
 CHUNK_BYTES = 2**21
 """About as many are computed at once otherwise."""
-CHUNK_ROWS = 512
+CHUNK_ROWS = 1024
 """Rows of a product at least, so that it outweighs what each chunk adds to the gradient of the weights."""
 
 
@@ -42,7 +42,7 @@ def chunk_steps(chunk: Chunk, share: PyTree, steps: tuple[int, ...], platform: s
         return length if chunk is None else min(chunk, length)
     total = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(share))
     # Measured on CPUs only; accelerators are quick at large products, and slow at many small ones.
-    if platform != "cpu" or total < WHOLE_BYTES:
+    if platform != "cpu" or total <= WHOLE_BYTES:
         return length
     least = -(-CHUNK_ROWS // math.prod(batch_shape))
     most = min(max(length * CHUNK_BYTES // total, least), length)

@@ -16,7 +16,7 @@ from recur.engines.kernels._program import refusal
 
 @dataclasses.dataclass(frozen=True)
 class Fused:
-    """Runs a cell declared by `recur.cells.pointwise` in one kernel for all time steps: on a CPU, in float32.
+    """Runs a cell declared by `recur.cells.pointwise` in one kernel for many time steps: on a CPU, in float32.
 
     The kernel is compiled by LLVM from the declaration: a block of rows of the recurrent product stays in registers,
     the declared function follows on vectors of units, and no step is dispatched on its own. A second kernel runs
@@ -32,6 +32,10 @@ class Fused:
 
     Args:
         chunk: Steps of a kernel's run, whose input's share is computed at once: as `Scan` has it.
+
+    Raises:
+        TypeError: A number of steps that is not whole.
+        ValueError: One below 1, or an unknown word.
 
     Reference:
         One kernel over all steps: Diamos et al. (2016), https://proceedings.mlr.press/v48/diamos16.html (on a GPU).

@@ -34,8 +34,12 @@ class Scan:
             of the sequence, so the gradient is **not** exact: shares of lags beyond the window, and within it of steps
             before its start, are missing. By default None: exact. Windows are counted from the first step taken.
         chunk: Steps whose input's share is computed at once; the result does not depend on it but for rounding. None:
-            all steps. ``"auto"``: on a CPU so many that their share stays in a cache, some 2 MB, where that of all
-            steps takes 16 MB or more; else all.
+            all steps. ``"auto"``: on a CPU so many that their share takes 2 MB, or has 1,024 rows, if that is more,
+            where that of all steps takes more than 16 MB (of one network, under `jax.vmap`); else all.
+
+    Raises:
+        TypeError: A number of steps that is not whole.
+        ValueError: One below 1, or an unknown word.
 
     Reference:
         Williams and Peng (1990), https://doi.org/10.1162/neco.1990.2.4.490 (truncation, there at every step).

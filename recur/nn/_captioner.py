@@ -51,8 +51,8 @@ class Captioner(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: A size below 1, missing or given twice, dropout outside [0, 1), an unknown conditioning, or a table
-            that cannot be tied.
+        ValueError: A size below 1, missing or given twice, dropout outside [0, 1) or of what a cell lacks, an unknown
+            conditioning, or a table that cannot be tied.
 
     Reference:
         Karpathy and Fei-Fei (2015), "Deep visual-semantic alignments for generating image descriptions",

@@ -18,12 +18,12 @@ def drop(key: Key[Array, ""] | None, values: Float[Array, "*A"], rate: float) ->
 
 
 def check_rate(rate: Any, name: str = "dropout") -> float:
-    """Returns the probability of a dropout as it is, or raises unless it is one."""
+    """Returns the probability of a dropout as a float of Python's, whose kind no array takes on, or raises."""
     if isinstance(rate, bool) or not isinstance(rate, (int, float)):
         raise TypeError(f"{name}: expected a probability in [0, 1), got {brief(rate)}")
     if not 0 <= rate < 1:
         raise ValueError(f"{name}: expected a probability in [0, 1), got {rate}")
-    return rate
+    return float(rate)
 
 
 def fold_key(key: Key[Array, ""] | None, place: int | Int[Array, ""]) -> Key[Array, ""] | None:

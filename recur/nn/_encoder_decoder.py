@@ -98,8 +98,8 @@ class EncoderDecoder(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: A size below 1, missing or given twice, dropout outside [0, 1), an unknown attention or feeding,
-            sizes that ``"dot"`` cannot compare, or a table that cannot be tied.
+        ValueError: A size below 1, missing or given twice, dropout outside [0, 1) or of what a cell lacks, an unknown
+            attention or feeding, sizes that ``"dot"`` cannot compare, or a table that cannot be tied.
 
     Reference:
         Sutskever et al. (2014), "Sequence to sequence learning with neural networks",

@@ -120,7 +120,8 @@ class FrameClassifier(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: A size below 1, missing or given twice, an unknown encoder, or dropout outside [0, 1).
+        ValueError: A size below 1, missing or given twice, an unknown encoder, or dropout outside [0, 1) or of what a
+            cell lacks.
 
     Reference:
         Donahue et al. (2015), "Long-term recurrent convolutional networks for visual recognition and description",

@@ -184,7 +184,7 @@ class SequenceClassifier(_ManyToOne):
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
         ValueError: Fewer than two classes, a size below 1, missing or given twice, an unknown pooling, dropout outside
-            [0, 1).
+            [0, 1) or of what a cell lacks.
 
     Example:
         Sentences ``[B, T]`` of 20,000 words to logits ``[B, 2]``::

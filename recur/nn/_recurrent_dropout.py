@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._checks import brief
-from recur._types import Array, Float, Int, Key, Params, PyTree
+from recur._checks import brief, check_whole
+from recur._types import Array, Float, Int, Key, Params
 from recur.cells import Cell
 from recur.cells._base import FactoredCell, parameter_shapes
 from recur.cells._regularized import MaskedRecurrenceCell, ZoneoutCell
@@ -32,9 +32,17 @@ class Drawn(NamedTuple):
 class RecurrentDropout(abc.ABC):
     """A way to drop something of a recurrence."""
 
+    draws_every_step = False
+    """Whether the steps of a sequence drop other things, so that each has to say its place."""
+
+    @property
+    @abc.abstractmethod
+    def drops_nothing(self) -> bool:
+        """Whether it is as good as none."""
+
     @abc.abstractmethod
     def lack(self, cell: Cell, input_size: int) -> str:
-        """Says what a cell lacks for it, in words that follow the cell's name; '' if nothing."""
+        """Says what a cell lacks for it, in words that follow the cell's name and 'has'; '' if nothing."""
 
     def at_rest(self, cell: Cell) -> Cell:
         """Returns the cell as it is evaluated: by default as it is."""
@@ -73,7 +81,12 @@ class WeightDrop(RecurrentDropout):
 
     def __post_init__(self) -> None:
         """Checks the rate."""
-        check_rate(self.rate, "rate")
+        object.__setattr__(self, "rate", check_rate(self.rate, "rate"))
+
+    @property
+    def drops_nothing(self) -> bool:
+        """Whether the rate is 0."""
+        return self.rate == 0
 
     def lack(self, cell: Cell, input_size: int) -> str:
         """Says that there is no such kernel, or nothing."""
@@ -99,7 +112,8 @@ class VariationalDropout(RecurrentDropout):
 
         a_t = x_t W + (m * h_{t-1}) U + b,   m = 0 with probability rate, else 1 / (1 - rate), for each sequence
 
-    What does not go through the product sees the state as it is, as in Keras (``recurrent_dropout``). Runs on `Scan`.
+    What does not go through the product sees the state as it is. All gates share the mask, as the paper's tied weights
+    have it; Keras (``recurrent_dropout``) draws one for each gate. Runs on `Scan`.
 
     Args:
         rate: Probability that an entry is dropped, in [0, 1).
@@ -117,7 +131,12 @@ class VariationalDropout(RecurrentDropout):
 
     def __post_init__(self) -> None:
         """Checks the rate."""
-        check_rate(self.rate, "rate")
+        object.__setattr__(self, "rate", check_rate(self.rate, "rate"))
+
+    @property
+    def drops_nothing(self) -> bool:
+        """Whether the rate is 0."""
+        return self.rate == 0
 
     def lack(self, cell: Cell, input_size: int) -> str:
         """Says that there is no such product, or nothing."""
@@ -145,7 +164,8 @@ class Zoneout(RecurrentDropout):
 
         state_t = state_{t-1} with probability rate, else F(state_{t-1}, x_t)
 
-    Evaluation takes the mean, ``rate state_{t-1} + (1 - rate) F(state_{t-1}, x_t)``. Runs on `Scan`.
+    Evaluation takes the mean, ``rate state_{t-1} + (1 - rate) F(state_{t-1}, x_t)``. Runs on `Scan`. Steps that are
+    taken one by one need their place, and keep other entries than a call with the same key.
 
     Args:
         rate: Probability in [0, 1), or one for each field of the state, as ``(0.05, 0.5)`` for h and c of an LSTM.
@@ -160,18 +180,27 @@ class Zoneout(RecurrentDropout):
     """
 
     rate: float | tuple[float, ...]
+    draws_every_step = True
 
     def __post_init__(self) -> None:
         """Checks the rates."""
-        for rate in self.rate if isinstance(self.rate, tuple) else (self.rate,):
-            check_rate(rate, "rate")
+        several = isinstance(self.rate, tuple)
+        rates = tuple(check_rate(rate, "rate") for rate in (self.rate if several else (self.rate,)))
+        object.__setattr__(self, "rate", rates if several else rates[0])
+
+    @property
+    def drops_nothing(self) -> bool:
+        """Whether all rates are 0."""
+        return not any(self.rate) if isinstance(self.rate, tuple) else self.rate == 0
 
     def lack(self, cell: Cell, input_size: int) -> str:
-        """Says that it has another number of fields, or nothing."""
+        """Says that it has another number of fields, or some of whole numbers, or nothing."""
         del input_size
-        fields = len(jax.tree.leaves(jax.eval_shape(cell.initial_state)))
-        alike = not isinstance(self.rate, tuple) or len(self.rate) == fields
-        return "" if alike else f"a state of {fields} fields for the {len(self.rate)} rates"
+        fields = jax.tree.leaves(jax.eval_shape(cell.initial_state))
+        if not all(jnp.issubdtype(field.dtype, jnp.inexact) for field in fields):
+            return "a state of whole numbers, which have no mean"
+        alike = not isinstance(self.rate, tuple) or len(self.rate) == len(fields)
+        return "" if alike else f"a state of {len(fields)} fields for {len(self.rate)} rates"
 
     def at_rest(self, cell: Cell) -> Cell:
         """Returns the cell whose steps are the mean."""
@@ -184,8 +213,8 @@ class Zoneout(RecurrentDropout):
         key = key if place is None else jax.random.fold_in(key, place)
         drawn = ZoneoutCell(cell, self._rates(cell), drawn=True)
         kept = [
-            jax.random.bernoulli(jax.random.fold_in(key, place), rate, (*xs.shape[:-1], size)).astype(xs.dtype)
-            for place, (rate, size) in enumerate(zip(drawn.rates, drawn.kept_sizes(), strict=True))
+            jax.random.bernoulli(jax.random.fold_in(key, field), rate, (*xs.shape[:-1], size)).astype(xs.dtype)
+            for field, (rate, size) in enumerate(zip(drawn.rates, drawn.kept_sizes(), strict=True))
         ]
         return Drawn(drawn, params, jnp.concatenate([xs, *kept], axis=-1))
 
@@ -201,13 +230,30 @@ def as_recurrent_dropout(given: Any, cell: Cell, input_size: int) -> RecurrentDr
         TypeError: Something else.
         ValueError: No probability, or a way that the cell lacks something for.
     """
-    way = given if isinstance(given, RecurrentDropout) else WeightDrop(check_rate(given, "recurrent_dropout"))
-    if isinstance(way, WeightDrop) and way.rate == 0:
+    if isinstance(given, RecurrentDropout):
+        way = given
+    elif isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(
+            "recurrent_dropout: expected a probability in [0, 1), or a WeightDrop, VariationalDropout or Zoneout, got "
+            f"{brief(given)}"
+        )
+    else:
+        way = WeightDrop(check_rate(given, "recurrent_dropout"))
+    if way.drops_nothing:
         return None
     if lack := way.lack(cell, input_size):
-        raise ValueError(f"recurrent_dropout: expected 0 with {cell!r}, which has {lack}, got {brief(given)}")
+        raise ValueError(
+            f"recurrent_dropout: expected 0 or another with {cell!r}, which has {lack}, got {brief(given)}"
+        )
     return way
 
 
-def _is_recurrent_kernel(path: PyTree) -> bool:
+def _is_recurrent_kernel(path: tuple[Any, ...]) -> bool:
     return any(getattr(entry, "key", None) == RECURRENT_KERNEL for entry in path)
+
+
+def check_place(place: Any) -> Place:
+    """Returns the number of a step, or raises TypeError unless it is a whole number, or an array of one, or None."""
+    if isinstance(place, jax.Array) and place.ndim == 0 and jnp.issubdtype(place.dtype, jnp.integer):
+        return place
+    return None if place is None else check_whole("place", place)

@@ -13,7 +13,7 @@ from recur.cells import output_size as cell_output_size
 from recur.cells._base import check_cell
 from recur.engines import Auto, Engine, unroll
 from recur.nn._layout import Result, Sequences, check_rngs, check_state, read_sequences, write_result
-from recur.nn._recurrent_dropout import Drawn, Place, RecurrentDropout, as_recurrent_dropout
+from recur.nn._recurrent_dropout import Drawn, Place, RecurrentDropout, as_recurrent_dropout, check_place
 
 
 class RNN(nnx.Module):
@@ -24,7 +24,7 @@ class RNN(nnx.Module):
         input_size: Features X.
         rngs: Draws the parameters (its stream ``params``, or the default one); it is not kept.
         recurrent_dropout: What is dropped of the recurrence in calls with a `key`: `WeightDrop`, which every engine
-            runs as fast as without, and which a number stands for; `VariationalDropout`, as Keras has it; or `Zoneout`.
+            runs as fast as without, and which a number stands for; `VariationalDropout`; or `Zoneout`.
         engine: How to run the cell over time, one of `recur.engines`.
         dtype: Of the parameters.
 
@@ -141,9 +141,18 @@ class RNN(nnx.Module):
             x: Inputs of this step.
             key: Draws what is dropped, of the whole sequence: the same for all of its steps. Without it nothing is.
             place: Number of the step, by which what is drawn anew at every step differs (see `Zoneout`).
+
+        Raises:
+            TypeError: A key or place of the wrong kind.
+            ValueError: No place, where every step draws something else.
         """
         if key is not None:
             check_key("key", key)
+        place = check_place(place)
+        if key is not None and place is None and self.recurrent_dropout and self.recurrent_dropout.draws_every_step:
+            raise ValueError(
+                f"place: expected the number of the step, for {self.recurrent_dropout!r} draws anew at each, got None"
+            )
         cell, params, xs = self._drawn(key, x[None], place)
         return cell.step(params, state, xs[0])
 

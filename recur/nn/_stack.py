@@ -13,7 +13,7 @@ from recur.engines import Auto, Engine
 from recur.nn._bidirectional import Bidirectional
 from recur.nn._dropout import check_rate, drop, fold_key
 from recur.nn._layout import Result, Sequences, check_parts, check_rngs, read_sequences, write_result
-from recur.nn._recurrent_dropout import Place, RecurrentDropout
+from recur.nn._recurrent_dropout import Place, RecurrentDropout, check_place
 from recur.nn._rnn import RNN
 
 
@@ -40,8 +40,8 @@ class Stack(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: No cells, `input_size` below 1, dropout outside [0, 1), or of a recurrent kernel that a cell has
-            not, residual layers of different sizes.
+        ValueError: No cells, `input_size` below 1, dropout outside [0, 1), or of something that a cell has not,
+            residual layers of different sizes.
 
     Example:
         >>> import jax, jax.numpy as jnp, recur.nn
@@ -68,7 +68,7 @@ class Stack(nnx.Module):
     ) -> None:
         if not isinstance(cells, Sequence):
             raise TypeError(f"cells: expected a sequence of cells, bottom first, got {cells!r}; put it in a list")
-        check_rate(dropout)
+        dropout = check_rate(dropout)
         check_bool("bidirectional", bidirectional)
         check_bool("residual", residual)
         self.input_size = input_size = check_positive("input_size", input_size)
@@ -182,7 +182,8 @@ class Stack(nnx.Module):
                 "sequence; call the module on it, or make one with bidirectional=False"
             )
         states = []
-        of_step = key if place is None else fold_key(key, place)
+        # By number 0, which no layer has, so that no place gives a layer's key.
+        of_step = key if place is None else fold_key(fold_key(key, 0), check_place(place))
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             below = x
             read = drop(fold_key(of_step, index), below, self.dropout) if index > 0 else below

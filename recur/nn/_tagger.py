@@ -52,7 +52,7 @@ class SequenceTagger(nnx.Module):
 
     Raises:
         TypeError: A cell, `rngs` or dtype of the wrong kind.
-        ValueError: A size below 1, missing or given twice, or dropout outside [0, 1).
+        ValueError: A size below 1, missing or given twice, or dropout outside [0, 1) or of what a cell lacks.
 
     Reference:
         Ling et al. (2015), "Finding function in form: compositional character models for open vocabulary word

@@ -140,13 +140,14 @@ class Checkpoints:
         # Not before the one before is written: `_list_files` has to know which it is.
         self.wait()
         arrays = {name: _copied(_raw(leaf)) for name, leaf in _named_leaves(state).items()}
-        check_room(self.folder, [array.nbytes for array in arrays.values()])
+        columns = to_columns(progress.history)
+        check_room(self.folder, [array.nbytes for array in (*arrays.values(), *columns.values())])
         if self._saving is None:
             self._claim()
         fields = to_json(Stored(progress, self._config, score))
         items = {"state": ocp.args.StandardSave(arrays), "progress": ocp.args.JsonSave(fields)}
-        if progress.history:
-            items[HISTORY] = ocp.args.StandardSave(to_columns(progress.history))
+        if columns:
+            items[HISTORY] = ocp.args.StandardSave(columns)
         self._saving, self._scores[step] = step, score
         self._manager.save(step, args=ocp.args.Composite(**items))
 

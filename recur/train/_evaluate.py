@@ -42,6 +42,7 @@ def evaluate(
         ``{"loss": scalar, name: scalar, ...}``.
 
     Raises:
+        TypeError: `loss` is no function of its arguments, or `batch_size` no whole number.
         ValueError: `batch_size` is not positive, or there are no data, or not whole batches of them with a carry.
     """
     check_loss(loss, carries=carry is not None)

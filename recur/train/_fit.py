@@ -93,7 +93,7 @@ def fit(
         NonFiniteError: No seed is left that has not stopped for numbers that are infinite or not a number; names
             step, seed, tensor, unit and the last checkpoint. Checkpoints saved before stay.
         ValueError: An argument that does not fit the others, or a checkpoint of another run.
-        TypeError: A number that is not whole.
+        TypeError: A number that is not whole, a loss that is no function of its arguments, a metric that is no name.
     """
     check_data_axis(state, data_axis)
     if state.carry is not None and shuffle:

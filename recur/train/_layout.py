@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recur.train import _manifest
-from recur.train._records import Progress, Record
+from recur.train._records import Progress
 
 LAYOUT = 3
 """Number of the layout that is written; all from 1 to this are read. `Checkpoints` tells what each is."""
@@ -25,7 +25,8 @@ def to_json(stored: Stored) -> dict[str, Any]:
     """Returns all but the history as plain numbers, lists and dicts, with the numbers of layout and recur."""
     progress, config, score = stored
     about = {"layout": LAYOUT, "recur": importlib.metadata.version("recur"), "config": config, "score": score}
-    return {**about, **progress.to_json()}
+    fields = progress._replace(history=[]).to_json()
+    return about | {name: value for name, value in fields.items() if name != "history"}
 
 
 def from_json(where: str, fields: Mapping[str, Any]) -> Stored:
@@ -42,9 +43,9 @@ def from_json(where: str, fields: Mapping[str, Any]) -> Stored:
             f"{importlib.metadata.version('recur')}, reads layouts 1 to {LAYOUT}; install that one, or train in "
             "another folder"
         )
-    # From layout 3 on it is stored as arrays.
-    history = [Record.from_json(record) for record in fields.get("history", [])]
-    progress = Progress.from_json(fields, history)
+    # From layout 3 on the history stands beside, as arrays.
+    earlier = {"history": []} if layout >= 3 else {}
+    progress = Progress.from_json({name: (fields | earlier)[name] for name in Progress._fields})
     return Stored(progress, fields.get("config"), fields.get("score"))
 
 

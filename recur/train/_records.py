@@ -8,6 +8,8 @@ import numpy as np
 
 from recur._types import PyTree
 
+METRICS = "metrics."
+
 
 class Record(NamedTuple):
     """One evaluation: optimiser steps and seconds since training began, and metrics.
@@ -47,19 +49,22 @@ def to_columns(history: Sequence[Record]) -> dict[str, np.ndarray]:
         columns[f"{number}.step"] = np.array([record.step for record in records], np.int64)
         columns[f"{number}.wall_s"] = np.array([record.wall_s for record in records], np.float64)
         for name, _ in names:
-            columns[f"{number}.metrics.{name}"] = np.stack([record.metrics[name] for record in records])
+            columns[f"{number}.{METRICS}{name}"] = np.stack([record.metrics[name] for record in records])
     return columns
 
 
 def from_columns(columns: Mapping[str, np.ndarray]) -> list[Record]:
     """Returns the records that `to_columns` took apart."""
+    stretches: dict[int, dict[str, np.ndarray]] = {}
+    for name in sorted(columns):
+        number, _, own = name.partition(".")
+        stretches.setdefault(int(number), {})[own] = columns[name]
     history = []
-    for number in itertools.takewhile(lambda number: f"{number}.step" in columns, itertools.count()):
-        start = f"{number}.metrics."
-        names = [name.removeprefix(start) for name in sorted(columns) if name.startswith(start)]
-        for place, step in enumerate(columns[f"{number}.step"]):
-            metrics = {name: np.array(columns[start + name][place]) for name in names}
-            history.append(Record(int(step), float(columns[f"{number}.wall_s"][place]), metrics))
+    for _, own in sorted(stretches.items()):
+        metrics = {name.removeprefix(METRICS): column for name, column in own.items() if name.startswith(METRICS)}
+        for place, (step, wall_s) in enumerate(zip(own["step"], own["wall_s"], strict=True)):
+            values = {name: np.array(column[place]) for name, column in metrics.items()}
+            history.append(Record(int(step), float(wall_s), values))
     return history
 
 
@@ -93,15 +98,17 @@ class Progress(NamedTuple):
     position: Any = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns all but the history as plain numbers, lists and dicts; `from_json` reads it back exactly."""
+        """Returns it as plain numbers, lists and dicts; `from_json` reads it back exactly."""
         return {
             "wall_s": self.wall_s,
+            "history": [record.to_json() for record in self.history],
             "means": {name: np.asarray(value, np.float64).tolist() for name, value in self.means.items()},
             "position": self.position,
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any], history: list[Record]) -> "Progress":
-        """Returns what `to_json` wrote, with its history."""
+    def from_json(cls, fields: dict[str, Any]) -> "Progress":
+        """Returns what `to_json` wrote."""
         means = {name: np.asarray(value, np.float64) for name, value in fields["means"].items()}
+        history = [Record.from_json(record) for record in fields["history"]]
         return cls(fields["wall_s"], history, means, fields["position"])

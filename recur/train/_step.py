@@ -72,7 +72,7 @@ def make_step(
         and ``clipped`` (1 where the gradient was scaled down, else 0).
 
     Raises:
-        TypeError: A number that is none.
+        TypeError: A number that is none; when traced: `loss` is no function of these arguments.
         ValueError: `clip_norm` or `ema_decay` is out of its range; when traced: `loss` returns a metric with one of
             these names, or the state has no moving average for `ema_decay`, or has one without it.
 
@@ -92,6 +92,7 @@ def make_step(
             raise ValueError(
                 f"ema_decay: expected a number with init_state(..., ema=True) and None without, got {ema_decay}"
             )
+        check_loss(loss, carries=state.carry is not None)
         key = loss_key(state.key, state.step)
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))

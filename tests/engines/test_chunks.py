@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from _oracles import assert_close, random_problem, weighted_sum
 
@@ -28,25 +29,44 @@ def differentiated(cell, problem, engine):
     return out, gradients, tangent, several
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 5, 11, 100])
-@pytest.mark.parametrize(("name", "flags"), [("lstm", {}), ("lstm", FLAGS), ("min_gru", FLAGS), ("elman", {})])
+@pytest.mark.parametrize(("name", "flags", "chunk"), [("lstm", FLAGS, 4), ("lstm", {}, 1), ("min_gru", FLAGS, 5)])
 def test_a_kernel_in_chunks(name, flags, chunk):
-    """Of a length that divides the sequence's, of one that leaves a rest, and of one beyond it."""
+    """Of a length that divides the sequence's, and of ones that leave a rest."""
     cell = cells.CELLS[name](3)
-    problem = random_problem(cell, 11, (2, 2), **flags)
+    problem = random_problem(cell, 12, (2, 2), **flags)
     found = differentiated(cell, problem, engines.Fused(chunk=chunk))
     assert_close(found, differentiated(cell, problem, engines.Scan(chunk=None)))
 
 
-@pytest.mark.parametrize("chunk", [4, 5])
-@pytest.mark.parametrize("knobs", [{}, {"remat": 7}], ids=str)
-@pytest.mark.parametrize("name", ["gru_reset_before", "lru", "orthogonal"])
-def test_a_scan_in_chunks(name, knobs, chunk):
-    """Lean, affine, and of blocks that are computed anew."""
+@pytest.mark.parametrize(
+    ("name", "knobs", "chunk"),
+    [
+        ("lstm", {}, 5),
+        ("gru_reset_before", {"remat": 7}, 4),
+        ("lru", {"remat": 7}, 5),
+        ("orthogonal", {}, 4),
+        ("elman", {"truncate": 6}, 4),
+    ],
+    ids=str,
+)
+def test_a_scan_in_chunks(name, knobs, chunk, x64):
+    """Lean, affine, plain, of blocks that are computed anew, and of windows that gradients do not leave."""
     cell = cells.CELLS[name](4)
-    problem = random_problem(cell, 15, (2,), **FLAGS)
+    problem = random_problem(cell, 15, (2,), **FLAGS, dtype=np.float64)
     found = differentiated(cell, problem, engines.Scan(chunk=chunk, **knobs))
-    assert_close(found, differentiated(cell, problem, engines.Scan(chunk=None)))
+    assert_close(found, differentiated(cell, problem, engines.Scan(chunk=None, **knobs)))
+
+
+@pytest.mark.parametrize("kind", [engines.Fused, engines.Scan])
+def test_a_state_keeps_its_dtype_from_chunk_to_chunk(kind):
+    """That of inputs in bfloat16 is float32, and there may be no sequence at all."""
+    cell = cells.lstm(3)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), cell.init(jax.random.key(0), 2))
+    xs = jax.random.normal(jax.random.key(1), (7, 4, 2), jnp.bfloat16)
+    for batch in (xs, xs[:, :0]):
+        found, wanted = (recur.unroll(cell, params, batch, engine=kind(chunk=chunk))[:3] for chunk in (3, None))
+        assert_close(found, wanted)
+        assert found[1].c.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("length", [8192, 8191])
@@ -74,14 +94,14 @@ def test_so_many_steps_as_fill_a_cache():
 
     limit, size = WHOLE_BYTES // (4 * 64 * 64), CHUNK_BYTES // (4 * 64 * 64)
     assert (limit, size) == (1024, 128)
-    assert steps(limit - 1) == limit - 1
-    assert steps(limit) == size
-    assert steps(limit, dtype=jnp.bfloat16) == limit
-    assert steps(1040) == 104 == 1040 // 10
+    assert steps(limit) == limit
+    assert steps(limit + 16) == 104 == (limit + 16) // 10
+    assert steps(2 * limit) == size
+    assert steps(2 * limit, dtype=jnp.bfloat16) == 2 * limit
     assert steps(1031) == 128, "a prime number: chunks with a rest"
-    assert steps(limit, width=2**14) == 8, "512 rows at least"
-    assert steps(3, width=2**15) == 3
-    assert steps(limit, platform="gpu") == limit
+    assert steps(2 * limit, width=2**14) == 16, "1,024 rows at least"
+    assert steps(3, width=2**16) == 3
+    assert steps(2 * limit, platform="gpu") == 2 * limit
     assert [steps(10, chunk=chunk) for chunk in (None, 3, 20)] == [10, 3, 10]
     assert chunk_steps("auto", None, (10, 3), "cpu") == 10
 

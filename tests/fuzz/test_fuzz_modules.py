@@ -13,6 +13,7 @@ from recur import cells, nn
 GRU = cells.gru(3)
 B, T, X = 2, 3, 2
 rates = st.one_of(st.floats(0, 1), numbers)
+ways = st.one_of(rates, st.just(nn.VariationalDropout(0.5)), st.just(nn.Zoneout((0.1, 0.5))), st.just(nn.Zoneout(0.1)))
 booleans = st.booleans()
 factories = st.sampled_from([GRU, cells.lstm, cells.lstm(3), len, cells.stacked(GRU, GRU)])
 hidden = st.one_of(sizes, st.just(3))
@@ -28,8 +29,12 @@ def made(module, own=None, **arguments):
 
 
 COMMON = {"cell": factories, "hidden_size": hidden, "layers": sizes, "dropout": rates, "embedding_size": hidden}
+COMMON |= {"recurrent_dropout": ways}
 MAKERS = {
-    "RNN": made(nn.RNN, {"cell": factories, "input_size": sizes}, cell=GRU, input_size=X),
+    "WeightDrop": row(nn.WeightDrop, {"rate": rates}, rate=0.5),
+    "VariationalDropout": row(nn.VariationalDropout, {"rate": rates}, rate=0.5),
+    "Zoneout": row(nn.Zoneout, {"rate": st.one_of(rates, st.tuples(rates, rates))}, rate=0.5),
+    "RNN": made(nn.RNN, {"cell": factories, "input_size": sizes, "recurrent_dropout": ways}, cell=GRU, input_size=X),
     "Bidirectional": made(
         nn.Bidirectional,
         {"cell": factories, "input_size": sizes, "backward_cell": factories, "merge": hostile},

@@ -85,7 +85,9 @@ def test_every_cell_with_a_recurrent_kernel(name):
     cell = cells.CELLS[name](6)
     params = cell.init(jax.random.key(0), INPUT_SIZE)
     if "recurrent_kernel" not in params:
-        with pytest.raises(ValueError, match="recurrent_dropout: expected 0 with .* no parameter 'recurrent_kernel'"):
+        with pytest.raises(
+            ValueError, match="recurrent_dropout: expected 0 or another with .* no parameter 'recurrent_kernel'"
+        ):
             nn.RNN(cell, INPUT_SIZE, recurrent_dropout=0.5, rngs=nnx.Rngs(0))
         return
     rnn = nn.RNN(cell, INPUT_SIZE, recurrent_dropout=0.5, rngs=nnx.Rngs(0))
@@ -112,8 +114,9 @@ def test_a_language_model_passes_it_on():
     [
         (1.0, ValueError, r"recurrent_dropout: expected a probability in \[0, 1\), got 1.0"),
         (-0.1, ValueError, r"recurrent_dropout: expected a probability in \[0, 1\), got -0.1"),
-        ("half", TypeError, r"recurrent_dropout: expected a probability in \[0, 1\), got 'half'"),
-        (True, TypeError, r"recurrent_dropout: expected a probability in \[0, 1\), got True"),
+        ("half", TypeError, r"recurrent_dropout: expected a probability in \[0, 1\), or a WeightDrop, .*, got 'half'"),
+        (nn.Zoneout, TypeError, "recurrent_dropout: expected a probability .* or Zoneout, got <class"),
+        (True, TypeError, r"recurrent_dropout: expected a probability in \[0, 1\), or a WeightDrop, .*, got True"),
     ],
 )
 def test_wrong_rates(rate, error, message):

@@ -123,16 +123,28 @@ def test_steps_of_a_stream_share_what_a_sequence_drops(way):
     module = nn.Stack([cells.lstm(4), cells.gru(5)], INPUT_SIZE, recurrent_dropout=way, rngs=nnx.Rngs(1))
 
     def stream(places):
-        state, outputs = module.initial_state((BATCH,)), []
+        state, states = module.initial_state((BATCH,)), []
         for step, place in enumerate(places):
             state, output = module.step(state, X[:, step], key=KEY, place=place)
-            outputs.append(output)
-        return jnp.stack(outputs, axis=1)
+            states.append(state)
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *states), output
 
-    if isinstance(way, nn.Zoneout):
-        assert not np.allclose(stream([0, 1, 2, 3]), stream([0, 0, 0, 0]))
-    else:
-        assert_close(stream([0, 1, 2, 3]), module(X, key=KEY)[:, :4], 1e-5)
+    states, output = stream(range(4))
+    if not isinstance(way, nn.Zoneout):
+        assert_close(output, module(X, key=KEY)[:, 3], 1e-5)
+        assert_close(stream([None] * 4)[1], output, 1e-6)
+        return
+    # Entries keep their state as often as at all steps of a call, others at other places.
+    for leaf, again in zip(jax.tree.leaves(states), jax.tree.leaves(stream([7, 7, 7, 7])[0]), strict=True):
+        kept, same = (np.asarray(found[:, 1:] == found[:, :-1]) for found in (leaf, again))
+        assert within(kept.mean(), 0.5, kept.size)
+        assert not np.array_equal(kept[:, 0], kept[:, 1])
+        assert np.array_equal(same[:, 0], same[:, 1])
+    with pytest.raises(ValueError, match="place: expected the number of the step, for Zoneout"):
+        stream([None])
+    for place in (1.5, "a", jnp.zeros(2, int)):
+        with pytest.raises(TypeError, match="place: expected a whole number"):
+            stream([place])
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: type(way).__name__)
@@ -154,7 +166,7 @@ def test_every_model_takes_it(way):
         (captioner, (jnp.ones((3, 2)), ids)),
         (frames, (jax.random.normal(KEY, (2, 3, 8, 8)),)),
     ]
-    for feeding in (None, "input"):
+    for feeding in (None, "input", "context"):
         calls.append((nn.EncoderDecoder(5, 5, cells.lstm, feeding=feeding, **made), (ids, ids)))
     for model, arguments in calls:
         dropped = model(*arguments, key=KEY)
@@ -170,9 +182,9 @@ def test_what_a_cell_lacks_is_said():
         (cells.min_gru(3), nn.VariationalDropout(0.5), "which has no recurrent product, got VariationalDropout"),
         (cells.gru(3, reset_after=False), nn.VariationalDropout(0.5), "which has no product that is declared"),
         (cells.lru(3), nn.VariationalDropout(0.5), "which has no product that is declared"),
-        (cells.gru(3), nn.Zoneout((0.1, 0.2)), "which has a state of 1 fields for the 2 rates"),
+        (cells.gru(3), nn.Zoneout((0.1, 0.2)), "which has a state of 1 fields for 2 rates"),
     ):
-        with pytest.raises(ValueError, match=f"recurrent_dropout: expected 0 with .*{message}"):
+        with pytest.raises(ValueError, match=f"recurrent_dropout: expected 0 or another with .*{message}"):
             make(cell, way)
     for way in (nn.WeightDrop, nn.VariationalDropout, nn.Zoneout):
         with pytest.raises(ValueError, match="rate: expected a probability"):
@@ -181,6 +193,21 @@ def test_what_a_cell_lacks_is_said():
             way("half")
     with pytest.raises(ValueError, match="rate: expected a probability"):
         nn.Zoneout((0.1, 1.0))
+
+
+def test_no_rate_is_no_dropout():
+    for way in (0, 0.0, nn.WeightDrop(0.0), nn.VariationalDropout(0), nn.Zoneout(0.0), nn.Zoneout((0, 0))):
+        rnn = nn.RNN(cells.lstm(3), INPUT_SIZE, recurrent_dropout=way, rngs=nnx.Rngs(0))
+        assert rnn.recurrent_dropout is None
+        assert rnn.as_cell()[0] == cells.lstm(3)
+
+
+@pytest.mark.parametrize("way", [nn.WeightDrop, nn.VariationalDropout, nn.Zoneout])
+def test_a_rate_of_numpy_changes_no_dtype(way, x64):
+    """In double precision too, where a number of NumPy's would make float64 of a network's float32."""
+    rnn = nn.RNN(cells.lstm(3), INPUT_SIZE, recurrent_dropout=way(np.float64(0.5)), rngs=nnx.Rngs(0))
+    x = X.astype(jnp.float32)
+    assert {rnn(x).dtype, rnn(x, key=KEY).dtype} == {jnp.dtype(jnp.float32)}
 
 
 def test_a_network_with_zoneout_has_no_likeness_elsewhere():

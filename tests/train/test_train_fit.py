@@ -256,6 +256,9 @@ def test_wrong_arguments_are_named():
         one_run(start(0), epochs=1, steps=2)
     with pytest.raises(ValueError, match=r"monitor: expected one of \['clipped', .* got 'val_accuracy'"):
         one_run(start(0), epochs=1, monitor="val_accuracy")
+    for monitor in (np.zeros(2), 3):
+        with pytest.raises(TypeError, match="monitor: expected the name of a metric, such as 'val_loss', got"):
+            one_run(start(0), epochs=1, monitor=monitor)
     with pytest.raises(ValueError, match="checkpoint_every_s: expected a number of at least 0, got -1"):
         train.Hooks(checkpoint_every_s=-1)
 

@@ -1,5 +1,7 @@
 """Steps, epochs and evaluation against hand-written loops."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,6 +127,24 @@ def test_wrong_arguments_are_named(key):
     state = train.init_state(parameters(key), OPTIMIZER, key)
     with pytest.raises(ValueError, match="clip_norm: expected a positive number, or None"):
         train.make_step(loss, OPTIMIZER, clip_norm=0.0)
+    for wrong, words in (
+        (len, "<built-in function len>: too many"),
+        (lambda params: 0, "lambda.*: too many"),
+        (3, "3"),
+    ):
+        with pytest.raises(TypeError, match=rf"loss: expected a function \(params, batch, key\) -> .*, got .*{words}"):
+            train.evaluate(wrong, state.params, samples(key))
+        with pytest.raises(TypeError, match="loss: expected a function"):
+            train.make_step(wrong, OPTIMIZER)(state, samples(key))
+
+    # What wraps another function may take other arguments than that.
+    @functools.wraps(len)
+    def wrapped(params, batch, key):
+        return loss(params, batch, key)
+
+    wanted = train.evaluate(loss, state.params, samples(key))
+    for fine in (wrapped, jax.jit(loss), functools.partial(loss)):
+        np.testing.assert_allclose(train.evaluate(fine, state.params, samples(key))["loss"], wanted["loss"], rtol=1e-6)
     with pytest.raises(ValueError, match="batch_size: expected a whole number >= 1, got 0"):
         train.make_epoch(loss, OPTIMIZER, batch_size=0)
     with pytest.raises(ValueError, match="batch_size: expected at most the 10 samples of the data, got 11"):
@@ -135,3 +155,10 @@ def test_wrong_arguments_are_named(key):
         train.make_step(lambda *_: (jnp.zeros(()), {"grad_norm": 1.0}), OPTIMIZER)(state, samples(key))
     with pytest.raises(TypeError, match="key: expected a PRNG key"):
         train.init_state(parameters(key), OPTIMIZER, 0)
+
+
+def test_a_large_whole_number_clips_nothing(key):
+    """One that no array of 32 bits holds, too."""
+    state, batch = train.init_state(parameters(key), OPTIMIZER, key), samples(key)
+    found = [train.make_step(loss, OPTIMIZER, clip_norm=norm)(state, batch)[0].params for norm in (None, 2**40)]
+    jax.tree.map(np.testing.assert_array_equal, *found)
