@@ -62,6 +62,7 @@ def fitting(cell: cells.Cell, max_iters: int) -> dict[str, engines.Engine]:
     named = {
         "Scan": engines.Scan(),
         "Fused": engines.Fused(),
+        "Fused(chunk=None)": engines.Fused(chunk=None),
         'Scan(remat="sqrt")': engines.Scan(remat="sqrt"),
         "Associative": engines.Associative(),
         "Newton": engines.Newton(max_iters=max_iters),

@@ -37,7 +37,13 @@ def time_terms(case: Case) -> list[float]:
     return [case.T, products, s * case.T * b * case.H, size, size * math.log2(case.D)]
 
 
-TERMS = {"memory": (MEMORY_TERMS, memory_terms), "time": (TIME_TERMS, time_terms)}
+WHOLE, CHUNKS, TIME = "memory", "memory in chunks", "time"
+TERMS = {WHOLE: (MEMORY_TERMS, memory_terms), CHUNKS: (MEMORY_TERMS, memory_terms), TIME: (TIME_TERMS, time_terms)}
+
+
+def memory_kind(case: Case) -> str:
+    """Returns which model of memory holds: `Scan` takes the steps in chunks where their gates need more than 16 MB."""
+    return CHUNKS if 4 * case.T * shares(case)[1] * 4 * case.H > 2**24 else WHOLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Model:
     """A sum of terms with constants.
 
     Args:
-        kind: ``memory`` (bytes on each device) or ``time`` (seconds of a step).
+        kind: `WHOLE` or `CHUNKS` (bytes on each device), or `TIME` (seconds of a step).
         constants: One for each term, none of them negative.
     """
 

@@ -36,6 +36,15 @@ def test_terms_are_those_of_one_device():
     assert _scaling_model.time_terms(case) == [10, products, 10 * 16 * 3, 432, 432 * 4]
 
 
+def test_steps_are_in_chunks_where_their_gates_need_more_than_16_mb():
+    assert _scaling_model.memory_kind(Case(1024, 16, 64)) == _scaling_model.WHOLE
+    assert _scaling_model.memory_kind(Case(1025, 16, 64)) == _scaling_model.CHUNKS
+    assert _scaling_model.memory_kind(Case(1025, 16, 64, S=4)) == _scaling_model.CHUNKS
+    assert _scaling_model.memory_kind(Case(1025, 16, 64, D=2)) == _scaling_model.WHOLE
+    for cases in (scaling.MEMORY_FIT, scaling.MEMORY_CHECK):
+        assert {_scaling_model.memory_kind(case) for case in cases} == {_scaling_model.WHOLE, _scaling_model.CHUNKS}
+
+
 def test_too_few_points_are_refused():
     with pytest.raises(ValueError, match="cases: expected at least 5 to fit memory, got 2"):
         _scaling_model.fit("memory", scaling.MEMORY_FIT[:2], [1.0, 2.0])
@@ -78,5 +87,5 @@ def test_the_command_runs_and_memory_holds(tmp_path):
     failed = scaling.scaling(scaling.Config(parts=("memory", "blocks", "hidden"), repeats=1, small=True), tmp_path)
     assert failed == []
     lines = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
-    assert {line["kind"] for line in lines} == {"run", "memory", "blocks", "hidden"}
+    assert {line["kind"] for line in lines} == {"run", "memory", "memory in chunks", "blocks", "hidden"}
     assert any(line.get("met") for line in lines)
