@@ -29,7 +29,7 @@ def differentiated(cell, problem, engine):
     return out, gradients, tangent, several
 
 
-@pytest.mark.parametrize(("name", "flags", "chunk"), [("lstm", FLAGS, 4), ("lstm", {}, 1), ("min_gru", FLAGS, 5)])
+@pytest.mark.parametrize(("name", "flags", "chunk"), [("lstm", FLAGS, 4), ("min_gru", FLAGS, 5)])
 def test_a_kernel_in_chunks(name, flags, chunk):
     """Of a length that divides the sequence's, and of ones that leave a rest."""
     cell = cells.CELLS[name](3)
@@ -42,7 +42,6 @@ def test_a_kernel_in_chunks(name, flags, chunk):
     ("name", "knobs", "chunk"),
     [
         ("lstm", {}, 5),
-        ("gru_reset_before", {"remat": 7}, 4),
         ("lru", {"remat": 7}, 5),
         ("orthogonal", {}, 4),
         ("elman", {"truncate": 6}, 4),
