@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -99,6 +100,17 @@ def _tell_of_abort() -> None:
 def is_shared() -> bool:
     """Returns whether other processes take part."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def is_of_lost(error: BaseException) -> bool:
+    """Returns whether an error tells that another process is gone, in the words of XLA or of what sends for it.
+
+    Which class it comes in depends on where it is noticed; it begins with a status such as UNKNOWN, or holds one.
+    """
+    return (
+        is_shared()
+        and re.search(r"\b(UNKNOWN|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ", str(error)) is not None
+    )
 
 
 def name() -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
@@ -66,14 +67,16 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
             together = isinstance(error, StoppedError)
             _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted", together=together)
         except (ValueError, OSError, FloatingPointError) as error:
-            if flags.FLAGS.traceback:
-                raise
+            _show(error)
+            if _cluster.is_of_lost(error):
+                _end(WENT_WRONG, f"{_cluster.LOST} ({describe(error)})")
             is_number = isinstance(error, FloatingPointError)
             _end(WENT_WRONG if is_number else BAD_INPUT, describe(error), together=is_number)
 
         except jax.errors.JaxRuntimeError as error:
-            if not _cluster.is_shared() or flags.FLAGS.traceback:
+            if not _cluster.is_shared():
                 raise
+            _show(error)
             _end(WENT_WRONG, f"{_cluster.LOST} ({describe(error)})")
 
     app.run(guarded, flags_parser=_parse)
@@ -162,6 +165,18 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except SystemExit:
         # absl ends --helpfull and its like with code 1, as if they were errors.
         sys.exit(0)
+
+
+def _show(error: BaseException) -> None:
+    """Shows where an error came from, where that is asked for: by raising it.
+
+    One of several processes prints it, as it would wait for the others when it ends.
+    """
+    if not flags.FLAGS.traceback:
+        return
+    if not _cluster.is_shared():
+        raise error
+    traceback.print_exception(error)
 
 
 def _end(code: int, line: str, *, together: bool = False) -> NoReturn:

@@ -119,7 +119,7 @@ def test_bits_repeat(tmp_path):
         del row["wall_s"]
     assert histories[0] == histories[1]
     config = ramp.Config(**options, workdir=str(tmp_path / "call"))
-    model = _regression.regression(config.cell, config.hidden_size, layers=1, input_size=1)
+    model = _regression.regression(cells.CELLS[config.cell](config.hidden_size), layers=1, input_size=1)
     like = jax.vmap(lambda key: train.init_state(model.init(key), config.make_optimizer(30), key))
     like, found = like(_run.seed_keys(config)), []
     for name in ("script", "call"):
