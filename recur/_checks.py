@@ -62,7 +62,12 @@ def check_sized(name: str, values: Any, kinds: Any = Sequence) -> None:
 
 def as_path(name: str, path: Any) -> pathlib.Path:
     """Returns `path` as a path, or raises TypeError where it is none."""
-    if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
+    try:
+        is_path = isinstance(path, str | os.PathLike) and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        # A lone surrogate that stands for no byte.
+        is_path = False
+    if not is_path:
         raise TypeError(f"{name}: expected the path of a file, got {brief(path)}")
     return pathlib.Path(path)
 
@@ -194,7 +199,7 @@ def check_number(name: str, value: Any) -> float:
 
 def check_callable(name: str, value: Any, form: str, arguments: int) -> None:
     """Raises TypeError unless `value` is a function of so many arguments, as far as it says; `form` shows which."""
-    if not callable(value):
+    if not callable(value) or isinstance(value, type):
         raise TypeError(f"{name}: expected a function {form}, got {brief(value)}")
     faults = []
     # What a wrapper says of itself, or of the function in it: either may be what is called.

@@ -9,7 +9,7 @@ import pytest
 
 import recur
 from benchmarks import _inputs
-from recur import cells, flow
+from recur import cells, flow, tasks
 
 T, H, X = 5, 3, 2
 
@@ -124,3 +124,11 @@ def test_a_step_that_returns_something_else_is_named(kind, error, words):
     for run in (recur.unroll, flow.lyapunov_spectrum):
         with pytest.raises(error, match=words):
             run(Own(kind), {}, np.ones((T, X), np.float32))
+
+
+@pytest.mark.parametrize("path", ["\0", "a\ud800", 3, None])
+def test_what_is_no_path_is_named(path):
+    """A character that stands for no byte too."""
+    for read in (tasks.read_text, tasks.read_lines):
+        with pytest.raises(TypeError, match="path: expected the path of a file"):
+            read(path)

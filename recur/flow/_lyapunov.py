@@ -71,6 +71,8 @@ def lyapunov_spectrum(
         raise ValueError(f"k: expected at most n = {n}, the size of the whole state of {cell!r}, got {k}")
     check_positive("steps_per_qr", steps_per_qr)
     most = len(xs) - steps_per_qr
+    if most < 0:
+        raise ValueError(f"xs: expected at least steps_per_qr = {steps_per_qr} steps, got {len(xs)}")
     if not 0 <= check_whole("warmup", warmup) <= most:
         raise ValueError(f"warmup: expected 0 <= warmup <= T - steps_per_qr = {most}, got {warmup}; give more steps")
     return _spectrum(cell, params, xs, visited, k, warmup, steps_per_qr)

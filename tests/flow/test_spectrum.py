@@ -196,7 +196,7 @@ def test_the_spectrum_can_stand_in_a_loss(x64):
         ({"k": 0}, "k: expected a whole number >= 1, got 0"),
         ({"warmup": 10}, r"warmup: expected 0 <= warmup <= T - steps_per_qr = 9, got 10"),
         ({"warmup": -1}, "warmup: expected 0 <= warmup"),
-        ({"steps_per_qr": 11}, "warmup: expected 0 <= warmup"),
+        ({"steps_per_qr": 11}, "xs: expected at least steps_per_qr = 11 steps, got 10"),
     ],
 )
 def test_bad_spectrum_options_are_named(options, words):

@@ -131,6 +131,7 @@ def test_wrong_arguments_are_named(key):
         (len, "<built-in function len>: too many"),
         (lambda params: 0, "lambda.*: too many"),
         (3, "3"),
+        (dict, "class .dict.>"),
     ):
         with pytest.raises(TypeError, match=rf"loss: expected a function \(params, batch, key\) -> .*, got .*{words}"):
             train.evaluate(wrong, state.params, samples(key))
