@@ -59,7 +59,21 @@ class RecurrentDropout(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightDrop(RecurrentDropout):
+class _OneRate(RecurrentDropout):
+    rate: float
+
+    def __post_init__(self) -> None:
+        """Checks the rate."""
+        object.__setattr__(self, "rate", check_rate(self.rate, "rate"))
+
+    @property
+    def drops_nothing(self) -> bool:
+        """Whether the rate is 0."""
+        return self.rate == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightDrop(_OneRate):
     """Drops entries of the recurrent kernel, the same at every step of every sequence.
 
     What is kept is divided by ``1 - rate``. Every engine runs it, as fast as without. In training on several devices
@@ -76,17 +90,6 @@ class WeightDrop(RecurrentDropout):
         Merity et al. (2018), "Regularizing and optimizing LSTM language models", https://arxiv.org/abs/1708.02182,
         section 2 (DropConnect on hidden-to-hidden weights).
     """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        """Checks the rate."""
-        object.__setattr__(self, "rate", check_rate(self.rate, "rate"))
-
-    @property
-    def drops_nothing(self) -> bool:
-        """Whether the rate is 0."""
-        return self.rate == 0
 
     def lack(self, cell: Cell, input_size: int) -> str:
         """Says that there is no such kernel, or nothing."""
@@ -107,7 +110,7 @@ class WeightDrop(RecurrentDropout):
 
 
 @dataclasses.dataclass(frozen=True)
-class VariationalDropout(RecurrentDropout):
+class VariationalDropout(_OneRate):
     """Drops entries of the state on their way into the recurrent product, the same at all steps of a sequence.
 
         a_t = x_t W + (m * h_{t-1}) U + b,   m = 0 with probability rate, else 1 / (1 - rate), for each sequence
@@ -126,17 +129,6 @@ class VariationalDropout(RecurrentDropout):
         Gal and Ghahramani (2016), "A theoretically grounded application of dropout in recurrent neural networks",
         https://arxiv.org/abs/1512.05287, section 4.
     """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        """Checks the rate."""
-        object.__setattr__(self, "rate", check_rate(self.rate, "rate"))
-
-    @property
-    def drops_nothing(self) -> bool:
-        """Whether the rate is 0."""
-        return self.rate == 0
 
     def lack(self, cell: Cell, input_size: int) -> str:
         """Says that there is no such product, or nothing."""

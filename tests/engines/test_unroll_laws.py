@@ -20,10 +20,7 @@ from hypothesis.extra.numpy import arrays
 import recur
 from recur.cells import elman, gru, lstm, stacked
 
-CELLS = {
-    "lstm": lstm(3),
-    "stacked": stacked(elman(3), gru(3, reset_after=False), residual=True),
-}
+CELLS = {"lstm": lstm(3), "stacked": stacked(elman(3), gru(3, reset_after=False), residual=True)}
 T, B, X = 6, 4, 2
 
 
