@@ -138,7 +138,7 @@ def tensorboard(folder: Path, config: RunConfig, step: int) -> Iterator[Callable
 
 
 def _tensorboard() -> types.ModuleType:
-    """Returns tensorboardX, which would import torch where there is one, for more than a second, and does without.
+    """Returns tensorboardX, which would import torch where there is one, and does without.
 
     Raises:
         ImportError: It is not installed.

@@ -56,7 +56,7 @@ def collect_seldom() -> None:
     """Lets Python look for cycles of garbage seldom, and not at all where the process ends.
 
     To trace and compile a program makes hundreds of thousands of objects that stay: looking through them again and
-    again takes a sixth of the time until training begins, and half a second at the end.
+    again takes longer than what is found is worth.
     """
     gc.set_threshold(50_000, 20, 50)
     atexit.register(gc.freeze)

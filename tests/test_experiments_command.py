@@ -142,7 +142,7 @@ def test_the_first_signal_asks_and_the_second_acts(number, code, capsys):
 
 
 def test_tensorboard_files_need_no_torch():
-    """Which tensorboardX imports where it is installed, for more than a second."""
+    """Which tensorboardX imports where it is installed."""
     pytest.importorskip("tensorboardX")
     code = "import sys; from experiments import _history; _history._tensorboard(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

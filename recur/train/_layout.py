@@ -44,8 +44,8 @@ def from_json(where: str, fields: Mapping[str, Any]) -> Stored:
             "another folder"
         )
     # From layout 3 on the history stands beside, as arrays.
-    earlier = {"history": []} if layout >= 3 else {}
-    progress = Progress.from_json({name: (fields | earlier)[name] for name in Progress._fields})
+    fields = {"history": [], **fields} if layout >= 3 else fields
+    progress = Progress.from_json({name: fields[name] for name in Progress._fields})
     return Stored(progress, fields.get("config"), fields.get("score"))
 
 

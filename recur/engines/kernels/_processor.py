@@ -47,8 +47,8 @@ def with_wide_vectors(text: str) -> str:
 def compile_text(text: str) -> llvm.ExecutionEngine:
     module = llvm.parse_assembly(text)
     module.verify()
-    # No pass over the code before it is generated: they take three quarters of the time, and kernels that are written
-    # vector by vector are as fast without.
+    # No pass over the code before it is generated: they take most of the time, and kernels that are written vector by
+    # vector are no faster for it.
     engine = llvm.create_mcjit_compiler(module, machine())
     engine.finalize_object()
     return engine
