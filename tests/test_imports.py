@@ -29,6 +29,9 @@ ALLOWED = {
     "train": BASE,
     "tasks": BASE,
     "report": set(),
+    "runs": {*BASE, "cells", "engines", "nn", "flow", "train", "report", "tasks"},
+    "check": {*BASE, "cells", "engines", "flow"},
+    "study": {*BASE, "cells", "engines", "flow", "nn", "tasks", "train", "interop", "runs", "check", "report"},
 }
 # What it may import besides recur, where that is limited.
 FOREIGN = {
