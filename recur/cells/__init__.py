@@ -8,6 +8,7 @@ from recur.cells._base import output_size
 from recur.cells._base import parameter_shapes
 from recur.cells._base import state_type
 from recur.cells._elman import elman
+from recur.cells._find import find_factory
 from recur.cells._gru import gru
 from recur.cells._ind_rnn import ind_rnn
 from recur.cells._init import INITIALIZERS
@@ -45,6 +46,7 @@ __all__ = [
     "Uniform",
     "antisymmetric",
     "elman",
+    "find_factory",
     "gru",
     "ind_rnn",
     "lru",
