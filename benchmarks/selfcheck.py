@@ -18,10 +18,11 @@ import jax
 import tqdm
 from absl import flags
 
-from benchmarks import _cells, _closed_forms, _engine_checks
-from benchmarks._scorecard import Row
+from benchmarks import _cells
 from experiments import _machine, _main
-from recur import cells, report
+from recur import cells, check, report
+
+Row = dict[str, Any]
 
 LEAD = (
     "Each row shows the entry that comes closest to its tolerance. Tolerances are counted roundings; a matrix product "
@@ -63,13 +64,13 @@ def selfcheck(config: Config, out: str | os.PathLike) -> list[Row]:
     out = _machine.writable_folder("out", out)
     run = _run_record(config)
     report.write_jsonl(out / "records.jsonl", [run])
-    todo = [*_engine_checks.checks(chosen, config.seed), *_closed_forms.checks(config.cells, config.seed)]
+    todo = [*check.engine_checks(chosen, config.seed), *check.closed_form_checks(config.cells, config.seed)]
     rows = []
     # Some devices round the factors of a float32 product to fewer bits unless told not to.
     with jax.default_matmul_precision("highest"), tqdm.tqdm(todo, "selfcheck", unit="check", disable=None) as progress:
-        for check in progress:
-            progress.set_postfix_str(f"{check.name}: {check.cell}")
-            rows += check.rows()
+        for one in progress:
+            progress.set_postfix_str(f"{one.name}: {one.cell}")
+            rows += one.rows()
     rows.sort(key=lambda row: row["pass"])
     passed = sum(row["pass"] for row in rows)
     run |= {"checks": len(rows), "passed": passed, "wall_s": round(time.perf_counter() - started, 2)}
@@ -99,7 +100,7 @@ def conclude(rows: Sequence[Row]) -> None:
 
 def _cell(name: str) -> cells.Cell:
     try:
-        cell = _cells.cell_factory(name)(_engine_checks.HIDDEN)
+        cell = _cells.cell_factory(name)(check.HIDDEN)
     except TypeError as error:
         raise ValueError(f"cells: expected {name} to take a hidden size alone, got: {error}") from None
     if not isinstance(cell, cells.Cell):

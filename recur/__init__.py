@@ -8,6 +8,7 @@ from recur.engines import unroll
 
 __all__ = [
     "cells",
+    "check",
     "engines",
     "flow",
     "interop",

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import jax
 
-from benchmarks import _cells, _closed_forms, _engine_checks
-from benchmarks._scorecard import Check
+from benchmarks import _cells
 from benchmarks.parts._setup import Job, Record, Setup
-from recur import cells
+from recur import cells, check
 
 FORMS = {"tiny": ("O15",), "quick": ("O4", "O5", "O13", "O15"), "standard": None, "full": None}
 """Numbers of the closed forms to check; None for all."""
@@ -20,21 +19,21 @@ def jobs(setup: Setup) -> list[Job]:
     seed, names = setup.config.seed, list(setup.config.cells)
     forms, count = FORMS[setup.preset], ENGINES[setup.preset]
     chosen = names if count is None else names[len(names) - count :]
-    closed = [c for c in _closed_forms.checks(cells.CELLS, seed) if forms is None or c.name.split()[0] in forms]
-    engines = {name: _cells.cell_factory(name)(_engine_checks.HIDDEN) for name in chosen}
+    closed = [c for c in check.closed_form_checks(cells.CELLS, seed) if forms is None or c.name.split()[0] in forms]
+    engines = {name: _cells.cell_factory(name)(check.HIDDEN) for name in chosen}
     return [
-        *(Job(check.name, functools.partial(_measure, [check])) for check in closed),
+        *(Job(one.name, functools.partial(_measure, [one])) for one in closed),
         *(Job(f"engines {name}", functools.partial(_engines, {name: cell}, seed)) for name, cell in engines.items()),
     ]
 
 
 def _engines(named: dict[str, cells.Cell], seed: int) -> list[Record]:
-    return _measure(list(_engine_checks.checks(named, seed)))
+    return _measure(list(check.engine_checks(named, seed)))
 
 
-def _measure(checks: Sequence[Check]) -> list[Record]:
+def _measure(checks: Sequence[check.Check]) -> list[Record]:
     with jax.default_matmul_precision("highest"):
-        rows = [row for check in checks for row in check.rows()]
+        rows = [row for one in checks for row in one.rows()]
     return [
         {
             "kind": "check",

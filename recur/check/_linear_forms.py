@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _rounding
-from benchmarks._scorecard import Score
 from recur import cells, flow
+from recur.check import _rounding
+from recur.check._scorecard import Score
 
 
 def _linear(matrix: np.ndarray) -> tuple[cells.Cell, dict[str, jax.Array]]:

@@ -3,8 +3,8 @@
 import functools
 from collections.abc import Collection, Iterator
 
-from benchmarks import _linear_forms, _nonlinear_forms, _rest_forms
-from benchmarks._scorecard import Check
+from recur.check import _linear_forms, _nonlinear_forms, _rest_forms
+from recur.check._scorecard import Check
 
 
 def checks(names: Collection[str], seed: int) -> Iterator[Check]:

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import recur
-from benchmarks import _rounding
-from benchmarks._scorecard import Score
-from recur import cells, flow
+from recur import cells, engines, flow
+from recur.check import _rounding
+from recur.check._scorecard import Score
 
 
 def _elman(matrix: np.ndarray, seed: int) -> tuple[cells.Cell, dict[str, jax.Array]]:
@@ -34,7 +33,7 @@ def sum_rule(seed: int) -> Iterator[Score]:
     cell, params = _elman(_rounding.orthogonal(4, seed), seed)
     xs = 0.5 * jax.random.normal(jax.random.key(seed), (600, 2), float)
     exponents = np.asarray(flow.lyapunov_spectrum(cell, params, xs, warmup=300), np.float64)
-    slopes = 1 - np.asarray(recur.unroll(cell, params, xs).states.h[300:], np.float64) ** 2
+    slopes = 1 - np.asarray(engines.unroll(cell, params, xs).states.h[300:], np.float64) ** 2
     kernel = np.asarray(params["recurrent_kernel"][:, 0], np.float64)
     exact = np.linalg.slogdet(kernel)[1] + np.log(slopes).sum(axis=1).mean()
     condition = (slopes.max(axis=1) / slopes.min(axis=1)).mean()
@@ -50,7 +49,7 @@ def step_bound(seed: int) -> Iterator[Score]:
         cell, params = _elman(gain * _rounding.orthogonal(n, seed), seed)
         xs = 0.5 * jax.random.normal(jax.random.key(seed), (steps, 2), float)
         logs = np.asarray(flow.adjoint_log_norms(cell, params, xs), np.float64)
-        slopes = 1 - np.asarray(recur.unroll(cell, params, xs).states.h, np.float64)[::-1] ** 2
+        slopes = 1 - np.asarray(engines.unroll(cell, params, xs).states.h, np.float64)[::-1] ** 2
         kernel = np.asarray(params["recurrent_kernel"][:, 0], np.float64)
         bound = np.log(np.linalg.svd(kernel, compute_uv=False)[0]) + np.log(slopes.max(axis=1))
         tolerance = 2 * _rounding.tolerance(n + 1, np.abs(logs[1:])) + _rounding.eps() / slopes.max(axis=1)

@@ -1,17 +1,16 @@
-"""Every engine against a plain loop over the cell's step in float64, and gradients against finite differences."""
+"""An engine against a plain loop over the cell's step in float64, and gradients against finite differences."""
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-import recur
-from benchmarks._scorecard import Check, Score
 from recur import cells, engines
+from recur.check._scorecard import Check, Score
 
 STEPS, BATCH, HIDDEN, FEATURES = 7, 3, 3, 2
 GROUPS = ("params", "inputs", "initial state", "reset state")
@@ -30,13 +29,17 @@ class Problem(NamedTuple):
     weights: tuple[Any, Any]
 
 
-def checks(names: dict[str, cells.Cell], seed: int) -> Iterator[Check]:
-    """Yields three checks for every cell and every engine of `recur.engines.ENGINES` that runs it."""
+def checks(
+    names: Mapping[str, cells.Cell], seed: int, chosen: Mapping[str, engines.Engine] | None = None
+) -> Iterator[Check]:
+    """Yields three checks for every cell and every engine that runs it; by default all of `recur.engines.ENGINES`."""
+    if chosen is None:
+        chosen = {name: make() for name, make in engines.ENGINES.items()}
     for name, cell in names.items():
-        for engine_name, make in engines.ENGINES.items():
-            if make().refusal(cell):
+        for engine_name, engine in chosen.items():
+            if engine.refusal(cell):
                 continue
-            pair = _Pair(cell, make, seed)
+            pair = _Pair(cell, engine, seed)
             yield Check("engine equals the loop", name, engine_name, pair.values)
             yield Check("gradient equals differences", name, engine_name, pair.differences)
             yield Check("float32 gradient equals float64", name, engine_name, pair.precision)
@@ -46,22 +49,22 @@ class _Pair(NamedTuple):
     """A cell and an engine."""
 
     cell: cells.Cell
-    make_engine: Callable[[], engines.Engine]
+    engine: engines.Engine
     seed: int
 
     def values(self) -> Iterator[Score]:
         problem = _problem(self.cell, self.seed)
         params, xs, start, _ = problem.arguments
-        run = recur.unroll(self.cell, params, xs, start, engine=self.make_engine())
+        run = engines.unroll(self.cell, params, xs, start, engine=self.engine)
         yield from _same_run(f"{PLAIN}, float32", (run.outputs, run.final), _loop(self.cell, self.seed, PLAIN), "f4")
         expected = _loop(self.cell, self.seed, EVERYTHING)
         for kind in ("float32", "float64"):
-            _, found, _ = _evaluate(self.cell, self.make_engine(), self.seed, kind)
+            _, found, _ = _evaluate(self.cell, self.engine, self.seed, kind)
             yield from _same_run(f"{EVERYTHING}, {kind}", found, expected, kind)
 
     def differences(self) -> Iterator[Score]:
         """Central differences of step h: an error of h^2 by their form, and of eps / h for every rounding of a run."""
-        problem, engine = _problem(self.cell, self.seed), self.make_engine()
+        problem, engine = _problem(self.cell, self.seed), self.engine
         rng = np.random.default_rng([self.seed, 1])
         value, _, gradients = _evaluate(self.cell, engine, self.seed, "float64")
         arguments = _cast(problem.arguments, "float64")
@@ -71,7 +74,7 @@ class _Pair(NamedTuple):
             if not jax.tree.leaves(arguments[index]):
                 continue
             direction = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape), arguments[index])
-            length = np.linalg.norm(_vector(direction))
+            length = np.linalg.norm(vector(direction))
             ends = []
             for sign in (1, -1):
                 moved = list(arguments)
@@ -81,7 +84,7 @@ class _Pair(NamedTuple):
                     direction,
                 )
                 ends.append(_function(self.cell, engine, "float64")(tuple(moved), problem)[0])
-            measured = _vector(gradients[index]) @ _vector(direction) / length
+            measured = vector(gradients[index]) @ vector(direction) / length
             yield Score(
                 f"d loss / d {group}, along a random direction, float64",
                 (ends[0] - ends[1]) / (2 * step),
@@ -91,25 +94,25 @@ class _Pair(NamedTuple):
 
     def precision(self) -> Iterator[Score]:
         """The way back loses as much as the way there, whose error it takes along."""
-        engine = self.make_engine()
+        engine = self.engine
         _, _, expected = _evaluate(self.cell, engine, self.seed, "float64")
         _, _, measured = _evaluate(self.cell, engine, self.seed, "float32")
         for group, exact, found in zip(GROUPS, expected, measured, strict=True):
             if jax.tree.leaves(exact):
-                tolerance = _rounding(2 * ROUNDINGS, exact, "float32")
-                yield Score(f"d loss / d {group}, float32", _vector(exact), _vector(found, exact, "float32"), tolerance)
+                tolerance = rounding(2 * ROUNDINGS, exact, "float32")
+                yield Score(f"d loss / d {group}, float32", vector(exact), vector(found, exact, "float32"), tolerance)
 
 
 def _same_run(name: str, found: tuple, expected: tuple, kind: str) -> Iterator[Score]:
     for part, a, b in zip(("outputs", "final state"), found, expected, strict=True):
-        yield Score(f"{part}, {name}", _vector(b), _vector(a, b, kind), _rounding(ROUNDINGS, b, kind))
+        yield Score(f"{part}, {name}", vector(b), vector(a, b, kind), rounding(ROUNDINGS, b, kind))
 
 
-def _rounding(count: int, exact: Any, kind: str) -> float:
-    return count * np.finfo(kind).eps / 2 * max(1.0, np.abs(_vector(exact)).max())
+def rounding(count: int, exact: Any, kind: str) -> float:
+    return count * np.finfo(kind).eps / 2 * max(1.0, np.abs(vector(exact)).max())
 
 
-def _vector(tree: Any, like: Any = None, kind: Any = None) -> np.ndarray:
+def vector(tree: Any, like: Any = None, kind: Any = None) -> np.ndarray:
     """Joins all leaves, if they are shaped `like` others and of dtype `kind`."""
     leaves = jax.tree.leaves(tree)
     if like is not None:
@@ -151,7 +154,7 @@ def _function(cell: cells.Cell, engine: engines.Engine, kind: str) -> Callable:
     def loss(arguments: tuple, problem: Problem) -> tuple[jax.Array, tuple]:
         params, xs, start, restart = arguments
         options = {"mask": problem.mask, "reset": problem.reset, "reset_state": restart, "reverse": True}
-        run = recur.unroll(cell, params, xs, start, **options, engine=engine)
+        run = engines.unroll(cell, params, xs, start, **options, engine=engine)
         parts = jax.tree.map(lambda a, weight: jnp.sum(a * weight), (run.outputs, run.final), problem.weights)
         return sum(jax.tree.leaves(parts)), (run.outputs, run.final)
 

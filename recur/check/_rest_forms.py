@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _rounding
-from benchmarks._scorecard import Score
 from recur import cells, flow
+from recur.check import _rounding
+from recur.check._scorecard import Score
 
 UNITS = 4
 

@@ -1,6 +1,7 @@
 """Rows of the oracle scorecard: what was expected, what came out, and whether rounding explains the difference."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,3 +80,66 @@ class Score(NamedTuple):
             "tolerance": float(tolerance[worst]),
             "pass": bool(passes.all()),
         }
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Scorecard:
+    """What was checked, row by row: print it.
+
+    Args:
+        rows: One mapping a quantity, with ``check, cell, engine, quantity, expected, measured, error, tolerance, pass``
+            and, where an error was raised, ``note``.
+        refused: What was not run, by name: why.
+    """
+
+    rows: tuple[Row, ...]
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every row passes, and there is one."""
+        return bool(self.rows) and all(row["pass"] for row in self.rows)
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """The rows that do not pass."""
+        return tuple(row for row in self.rows if not row["pass"])
+
+    def raise_failures(self) -> None:
+        """Raises AssertionError with the failed rows, if there are any."""
+        if not self.passed:
+            raise AssertionError(f"{self._count()}\n" + "\n".join(_line(row) for row in self.failed))
+
+    def __str__(self) -> str:
+        """One line a check: how many quantities pass, the worst of them, and what went wrong."""
+        groups: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row["check"], row["engine"] or ""), []).append(row)
+        table = [("check", "engine", "passes", "closest to its tolerance")]
+        for (check, engine), rows in groups.items():
+            passes = sum(row["pass"] for row in rows)
+            worst = max(rows, key=lambda row: (not row["pass"], _share(row)))
+            shown = f"{passes} of {len(rows)}" + ("" if passes == len(rows) else "  FAILS")
+            table.append((check, engine, shown, _line(worst) if passes < len(rows) else worst["quantity"]))
+        widths = [max(len(line[column]) for line in table) for column in range(3)]
+        lines = ["  ".join([*map(str.ljust, line[:3], widths), line[3]]).rstrip() for line in table]
+        lines += [f"not run: {name} ({why})" for name, why in self.refused.items()]
+        return "\n".join([*lines, self._count()])
+
+    __repr__ = __str__
+
+    def _count(self) -> str:
+        return f"{sum(row['pass'] for row in self.rows)} of {len(self.rows)} quantities pass"
+
+
+def _share(row: Row) -> float:
+    return row["error"] / row["tolerance"] if row["tolerance"] else float(row["error"] > 0)
+
+
+def _line(row: Row) -> str:
+    if "note" in row:
+        return row["note"]
+    return (
+        f"{row['quantity']}: expected {row['expected']:.6g}, measured {row['measured']:.6g}, "
+        f"off by {row['error']:.2g} where {row['tolerance']:.2g} is allowed"
+    )
