@@ -5,12 +5,14 @@ from recur.train._diagnosis import NonFinite
 from recur.train._epoch import make_epoch
 from recur.train._evaluate import evaluate
 from recur.train._evaluate import evaluate_batches
+from recur.train._feed import Draw
 from recur.train._fit import fit
 from recur.train._fit_batches import BatchIterator
 from recur.train._fit_batches import fit_batches
+from recur.train._hooks import Hooks
 from recur.train._loop import Fit
-from recur.train._loop import Hooks
 from recur.train._mesh import make_mesh
+from recur.train._method import Method
 from recur.train._nonfinite import ON_NONFINITE
 from recur.train._optimizers import OPTIMIZERS
 from recur.train._optimizers import SCHEDULES
@@ -37,11 +39,13 @@ __all__ = [
     "BatchIterator",
     "Best",
     "Checkpoints",
+    "Draw",
     "Fit",
     "Good",
     "Health",
     "Hooks",
     "Loss",
+    "Method",
     "NonFinite",
     "NonFiniteError",
     "Probed",

@@ -10,7 +10,7 @@ import numpy as np
 
 from recur._types import PyTree
 from recur.train._evaluate import batch_size
-from recur.train._program import Method, Suspect
+from recur.train._program import Plan, Suspect
 from recur.train._state import TrainState, loss_key
 from recur.train._step import Loss, global_norm, with_carry
 
@@ -66,7 +66,7 @@ class NonFinite(NamedTuple):
 
 
 def locate(
-    method: Method,
+    plan: Plan,
     suspect: Suspect,
     batch: PyTree,
     *,
@@ -79,7 +79,7 @@ def locate(
     """Returns where the numbers of a step of one seed went wrong, in words.
 
     Args:
-        method: How it was trained.
+        plan: How it was trained.
         suspect: Parameters and carry before the step.
         batch: Of the step.
         key: Of the run.
@@ -93,7 +93,7 @@ def locate(
     words += list(filter(None, [explain(suspect.params, batch)])) if explain is not None else []
     grads = None
     for own, own_key, carry in _parts(batch, loss_key(key, jnp.int32(step - 1)), suspect.carry, parts):
-        (value, carry), more = _loss_and_gradient(suspect.params, own, own_key, carry, loss=method.loss)
+        (value, carry), more = _loss_and_gradient(suspect.params, own, own_key, carry, loss=plan.loss)
         words += _bad_entries("loss", value) + _bad_entries("new carry", carry)
         grads = more if grads is None else jax.tree.map(jnp.add, grads, more)
     words += _bad_entries("gradient of", grads)
@@ -101,7 +101,7 @@ def locate(
         largest, name = max((float(jnp.abs(leaf).max()), name) for name, leaf in _named(grads))
         words = [f"norm of the gradient overflows, the largest entry, of {name}, is {largest:.3g}"]
     if not words and before is not None:
-        words = _bad_entries("new parameter", jax.jit(method.step(None))(before, batch)[0].params)
+        words = _bad_entries("new parameter", jax.jit(plan.step(None))(before, batch)[0].params)
     return ", ".join(dict.fromkeys(words)) or "computed alone, the step has finite numbers"
 
 

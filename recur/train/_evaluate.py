@@ -102,13 +102,13 @@ def means(sums: Sums) -> Metrics:
     return jax.tree.map(lambda total: total / sums[1], sums[0])
 
 
-def batch_size(batch: PyTree, data_axis: int | None = None) -> int:
+def batch_size(batch: PyTree, data_axis: int | None = None, name: str = "batches") -> int:
     """Returns B of arrays ``[B, ...]``, after the axis of seeds if there is one; raises where they disagree."""
     axis = 0 if data_axis is None else 1
     sizes = {np.shape(leaf)[axis] for leaf in jax.tree.leaves(batch) if np.ndim(leaf) > axis}
     if len(sizes) != 1:
         shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batch)]
-        raise ValueError(f"batches: expected arrays [B, ...] with one B, got shapes {shapes}")
+        raise ValueError(f"{name}: expected arrays [B, ...] with one B, got shapes {shapes}")
     return sizes.pop()
 
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Unpack, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,12 @@ from recur._checks import check_positive
 from recur._types import Array, Bool, Int, PyTree
 from recur.train import _loop
 from recur.train._evaluate import Sums, add, batch_size, means, weighed
-from recur.train._fit import check_data_axis, check_monitor, make_method
+from recur.train._fit import check_data_axis, make_plan
+from recur.train._hooks import Hooks
 from recur.train._mesh import BATCH, SEED, batch_axis, place
-from recur.train._nonfinite import check_policy
+from recur.train._method import Method, MethodOptions, as_method
 from recur.train._processes import batch_part, put, spans_processes
-from recur.train._program import Log, Method, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
+from recur.train._program import Log, Plan, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._state import TrainState
 from recur.train._step import Loss
 
@@ -45,18 +46,11 @@ def fit_batches(
     batches: Iterable[PyTree],
     *,
     steps: int,
-    eval_every: int,
     validation: Iterable[PyTree] | None = None,
     data_axis: int | None = None,
-    monitor: str | None = None,
-    maximize: bool = False,
-    patience: int | None = None,
-    clip_norm: float | None = 1.0,
-    ema_decay: float | None = None,
-    seeds_at_once: int | None = None,
-    mesh: Mesh | None = None,
-    on_nonfinite: str = "stop",
-    hooks: _loop.Hooks | None = None,
+    hooks: Hooks | None = None,
+    method: Method | None = None,
+    **options: Unpack[MethodOptions],
 ) -> _loop.Fit:
     """Trains until `steps` steps are done, those that the state has taken included, one batch a step.
 
@@ -75,18 +69,11 @@ def fit_batches(
         batches: What `iter` makes a `BatchIterator` of, so that its place is saved with the checkpoints and a run goes
             on there; without checkpoints any iterable. It must last for all steps.
         steps: Steps in all.
-        eval_every: Steps between two evaluations, each of which makes a `Record`. The last step always makes one.
         validation: Batches to evaluate on, read from their start every time. A carry begins with zeros.
         data_axis: None if seeds share the batches; 0 if every array has an axis for them, ``[S, B, ...]``.
-        monitor: As in `fit`.
-        maximize: As in `fit`.
-        patience: As in `fit`.
-        clip_norm: As in `make_step`.
-        ema_decay: As in `fit`.
-        seeds_at_once: As in `fit`.
-        mesh: As in `fit`.
-        on_nonfinite: As in `fit`.
         hooks: Checkpoints, callbacks, a probe.
+        method: As in `fit`.
+        **options: As in `fit`.
 
     Returns:
         `Fit`.
@@ -96,7 +83,7 @@ def fit_batches(
         ValueError: An argument that does not fit the others, a checkpoint of another run, or batches that end early.
         TypeError: A number that is not whole, or batches whose place cannot be saved where there are checkpoints.
     """
-    hooks = hooks or _loop.Hooks()
+    hooks, method = hooks or Hooks(), as_method(method, options)
     check_data_axis(state, data_axis)
     iterator = iter(batches)
     if hooks.checkpoints is not None and not isinstance(iterator, BatchIterator):
@@ -109,34 +96,22 @@ def fit_batches(
             f"validation: expected batches that can be read again, got {type(validation).__name__}; make it a list"
         )
     rows = jax.tree.leaves(state.carry)
-    method = make_method(
-        state,
-        loss,
-        optimizer,
-        batch_size=rows[0].shape[state.step.ndim] if rows else None,
-        mesh=mesh,
-        clip_norm=clip_norm,
-        ema_decay=ema_decay,
-        monitor=check_monitor(monitor, validation),
-        maximize=maximize,
-        every=check_positive("eval_every", eval_every),
-        seeds_at_once=seeds_at_once,
-        on_nonfinite=check_policy(on_nonfinite),
-    )
-    source = _FromHost(method, iterator, validation, data_axis)
-    return _loop.run(state, source, method, steps=check_positive("steps", steps), patience=patience, hooks=hooks)
+    batch_size = rows[0].shape[state.step.ndim] if rows else None
+    plan = make_plan(state, loss, optimizer, method, batch_size=batch_size, has_validation=validation is not None)
+    total, source = check_positive("steps", steps), _FromHost(plan, iterator, validation, data_axis)
+    return _loop.run(state, source, plan, steps=total, patience=method.patience, hooks=hooks)
 
 
 class _FromHost:
-    """Batches from the host, as a `_loop.Source`."""
+    """Batches from the host, as a `Source`."""
 
-    def __init__(self, method: Method, iterator: Any, validation: Iterable[PyTree] | None, data_axis: int | None):
-        self._static = {"method": method, "data_axis": data_axis}
+    def __init__(self, plan: Plan, iterator: Any, validation: Iterable[PyTree] | None, data_axis: int | None):
+        self._static = {"plan": plan, "data_axis": data_axis}
         self._iterator, self._validation = iterator, validation
         self._first, self._sums = None, None
         # For a batch that must be looked at again: the one read first, and where the iterator stood before which step.
         self._held, self._mark = None, None
-        self._part = batch_part(method.mesh) if spans_processes(method.mesh) else (0, 1)
+        self._part = batch_part(plan.method.mesh) if spans_processes(plan.method.mesh) else (0, 1)
         self._rows_axis = 0 if data_axis is None else 1
 
     def start(self, state: TrainState, position: Any) -> Log:
@@ -149,11 +124,11 @@ class _FromHost:
             raise ValueError("validation: expected at least one batch, got none; leave it out")
         whole = (None if batch is None else jax.tree.map(self._repeated, batch) for batch in (self._first, sample))
         log, sums = _empty(state, *whole, **self._static)
-        self._sums = place(sums, self._static["method"].mesh, seed_spec(state))
+        self._sums = place(sums, self._static["plan"].method.mesh, seed_spec(state))
         return log
 
     def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
-        method = self._static["method"]
+        plan = self._static["plan"]
         self._held = None if self._first is None else (start, self._first)
         if isinstance(self._iterator, BatchIterator):
             self._mark = start + (self._first is not None), self.position()
@@ -161,9 +136,9 @@ class _FromHost:
             batch, self._first = self._next(index) if self._first is None else self._first, None
             state, log = run_batch(state, log, self._placed(batch), np.int32(index), **self._static)
             end = index + 1
-            if end % method.every == 0 or end == total:
-                slot = np.int32(slot_of(end, start, method.every))
-                state, log = run_record(state, log, self._validated(state), slot, method=method)
+            if end % plan.method.eval_every == 0 or end == total:
+                slot = np.int32(slot_of(end, start, plan.method.eval_every))
+                state, log = run_record(state, log, self._validated(state), slot, plan=plan)
         return state, log
 
     def position(self) -> Any:
@@ -193,7 +168,7 @@ class _FromHost:
         return batch
 
     def _placed(self, batch: PyTree) -> PyTree:
-        mesh, data_axis = self._static["method"].mesh, self._static["data_axis"]
+        mesh, data_axis = self._static["plan"].method.mesh, self._static["data_axis"]
         if mesh is None:
             return batch
         if not spans_processes(mesh):
@@ -228,75 +203,73 @@ class _FromHost:
         return sums
 
 
-STATIC = ("method", "data_axis")
+STATIC = ("plan", "data_axis")
 
 
 @functools.partial(jax.jit, static_argnames=STATIC, donate_argnames=("state", "log"))
 def run_batch(
-    state: TrainState, log: Log, batch: PyTree, index: Int[Array, ""], *, method: Method, data_axis: int | None
+    state: TrainState, log: Log, batch: PyTree, index: Int[Array, ""], *, plan: Plan, data_axis: int | None
 ) -> tuple[TrainState, Log]:
     """Takes the step `index`, counted from 0, of all seeds."""
-    of_batch, axis_name = _split_batch(batch, method.mesh, data_axis)
+    of_batch, axis_name = _split_batch(batch, plan.method.mesh, data_axis)
 
     def one_seed(state: TrainState, log: Log, batch: PyTree, index: Array) -> tuple[TrainState, Log]:
-        return take_step(method, state, log, batch, index, axis_name)
+        return take_step(plan, state, log, batch, index, axis_name)
 
     out_specs = (state_specs(state), log_specs(state, log))
     in_axes, in_specs = (0, 0, data_axis, None), (*out_specs, of_batch, Spec())
-    all_seeds = method.over_seeds(one_seed, state, in_axes=in_axes, in_specs=in_specs, out_specs=out_specs)
+    all_seeds = plan.over_seeds(one_seed, state, in_axes=in_axes, in_specs=in_specs, out_specs=out_specs)
     return all_seeds(state, log, batch, index)
 
 
 @functools.partial(jax.jit, static_argnames=STATIC)
 def run_evaluation(
-    state: TrainState, sums: Sums, batch: PyTree, first: Bool[Array, ""], *, method: Method, data_axis: int | None
+    state: TrainState, sums: Sums, batch: PyTree, first: Bool[Array, ""], *, plan: Plan, data_axis: int | None
 ) -> tuple[Sums, PyTree]:
     """Adds what a batch says to the sums, and returns the carry after it; `first` begins both with zeros."""
-    of_batch, axis_name = _split_batch(batch, method.mesh, data_axis)
+    of_batch, axis_name = _split_batch(batch, plan.method.mesh, data_axis)
 
     def one_seed(state: TrainState, sums: Sums, batch: PyTree, first: Array) -> tuple[Sums, PyTree]:
         sums, carry = jax.tree.map(lambda leaf: jnp.where(first, 0, leaf), (sums, state.carry))
-        more, carry = weighed(method.loss, state.evaluated, batch, batch_size(batch), carry)
+        more, carry = weighed(plan.loss, state.evaluated, batch, batch_size(batch), carry)
         return add(sums, more if axis_name is None else jax.lax.psum(more, axis_name)), carry
 
     of_state, by_seed = state_specs(state), seed_spec(state)
     in_axes, in_specs = (0, 0, data_axis, None), (of_state, by_seed, of_batch, Spec())
     out_specs = (by_seed, of_state.carry)
-    all_seeds = method.over_seeds(one_seed, state, in_axes=in_axes, in_specs=in_specs, out_specs=out_specs)
+    all_seeds = plan.over_seeds(one_seed, state, in_axes=in_axes, in_specs=in_specs, out_specs=out_specs)
     return all_seeds(state, sums, batch, first)
 
 
-@functools.partial(jax.jit, static_argnames="method", donate_argnames=("state", "log"))
+@functools.partial(jax.jit, static_argnames="plan", donate_argnames=("state", "log"))
 def run_record(
-    state: TrainState, log: Log, sums: Sums | None, slot: Int[Array, ""], *, method: Method
+    state: TrainState, log: Log, sums: Sums | None, slot: Int[Array, ""], *, plan: Plan
 ) -> tuple[TrainState, Log]:
     """Writes a record, of all seeds."""
 
     def one_seed(state: TrainState, log: Log, sums: Sums | None, slot: Array) -> tuple[TrainState, Log]:
-        return record(method, state, log, None if sums is None else means(sums), slot)
+        return record(plan, state, log, None if sums is None else means(sums), slot)
 
     out_specs = (state_specs(state), log_specs(state, log))
     in_specs = (*out_specs, seed_spec(state), Spec())
-    all_seeds = method.over_seeds(one_seed, state, in_axes=(0, 0, 0, None), in_specs=in_specs, out_specs=out_specs)
+    all_seeds = plan.over_seeds(one_seed, state, in_axes=(0, 0, 0, None), in_specs=in_specs, out_specs=out_specs)
     return all_seeds(state, log, sums, slot)
 
 
 @functools.partial(jax.jit, static_argnames=STATIC)
 def _empty(
-    state: TrainState, batch: PyTree, sample: PyTree | None, *, method: Method, data_axis: int | None
+    state: TrainState, batch: PyTree, sample: PyTree | None, *, plan: Plan, data_axis: int | None
 ) -> tuple[Log, Sums | None]:
     """Returns the empty log, and sums of zero to evaluate with."""
 
     def shapes(state: TrainState, batch: PyTree, sample: PyTree | None) -> Any:
-        sums = (
-            None if sample is None else weighed(method.loss, state.params, sample, batch_size(sample), state.carry)[0]
-        )
-        return method.step(None)(state, batch)[1], sums
+        sums = None if sample is None else weighed(plan.loss, state.params, sample, batch_size(sample), state.carry)[0]
+        return plan.step(None)(state, batch)[1], sums
 
     if state.step.ndim:
         shapes = jax.vmap(shapes, in_axes=(0, data_axis, data_axis))
     metrics, sums = jax.eval_shape(shapes, state, batch, sample)
-    log = empty_log(method, state, metrics, None if sums is None else sums[0])
+    log = empty_log(plan, state, metrics, None if sums is None else sums[0])
     return log, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
 
 

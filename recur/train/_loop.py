@@ -1,22 +1,18 @@
 """The training loop as the host sees it: calls of compiled steps, records, checkpoints."""
 
-import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._checks import check_number, check_positive
-from recur._types import PyTree
-from recur.train._checkpoints import Checkpoints
-from recur.train._diagnosis import NonFinite
+from recur.train._hooks import Hooks
 from recur.train._mesh import place
 from recur.train._nonfinite import watched
 from recur.train._processes import agree, gather
-from recur.train._program import RECORDS_PER_CALL, Log, Method, log_specs, run_probe, state_specs
+from recur.train._program import RECORDS_PER_CALL, Plan, Source, log_specs, run_probe, state_specs
 from recur.train._records import Probed, Progress, Record
 from recur.train._state import TrainState
 from recur.train._watch import Watch
@@ -37,101 +33,34 @@ class Fit(NamedTuple):
     probed: Sequence[Probed] = ()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Hooks:
-    """What happens beside training. None of it changes a bit of the run.
-
-    Args:
-        checkpoints: Where the run is saved, and goes on from if it is there: `fit` then takes no more from its state
-            than the form. The last step is always saved, and so is the one before a stop. Beside the newest that one
-            is kept whose newest record has the best `monitor`, by the median over seeds.
-        checkpoint_every_s: Seconds between saves.
-        on_record: Called with every `Record`, before a checkpoint that holds it is saved.
-        on_call: Called after every compiled call, of half a second or so, with the steps done and the mean loss of
-            those since the last record.
-        probe: Looks at the parameters of a seed on the way, ``probe(params) -> pytree of arrays``, compiled and mapped
-            over seeds; lag curves and gate statistics, say. Give the same object again to reuse the compiled program.
-        probe_every: Steps between two looks: at the steps that are multiples of it, 0 before the first among them.
-        on_probe: Called with every `Probed`.
-        on_nonfinite: Called with every `NonFinite`, a seed whose numbers went wrong while it or others go on.
-        explain: Says more of the first bad step of a seed, ``explain(params, batch) -> str`` with the parameters before
-            it, "" for nothing: which state of the network is the first that is not finite, say.
-        stop: Asked after every call; when true, training ends there.
-
-    Raises:
-        ValueError: `probe` without `probe_every` or the other way round, or a number out of its range.
-    """
-
-    checkpoints: Checkpoints | None = None
-    checkpoint_every_s: float = 60.0
-    on_record: Sequence[Callable[[Record], None]] = ()
-    on_call: Sequence[Callable[[int, float], None]] = ()
-    probe: Callable[[PyTree], PyTree] | None = None
-    probe_every: int | None = None
-    on_probe: Sequence[Callable[[Probed], None]] = ()
-    on_nonfinite: Sequence[Callable[[NonFinite], None]] = ()
-    explain: Callable[[PyTree, PyTree], str] | None = None
-    stop: Callable[[], bool] = lambda: False
-
-    def __post_init__(self) -> None:
-        """Checks every value."""
-        if not check_number("checkpoint_every_s", self.checkpoint_every_s) >= 0:
-            raise ValueError(f"checkpoint_every_s: expected a number of at least 0, got {self.checkpoint_every_s}")
-        if (self.probe is None) != (self.probe_every is None):
-            raise ValueError(
-                "probe_every: expected a number of steps with a probe and None without, "
-                f"got {self.probe_every}; give both"
-            )
-        if self.probe_every is not None:
-            check_positive("probe_every", self.probe_every)
-
-
-class Source(Protocol):
-    """Data, and the compiled programs that take steps on them."""
-
-    def start(self, state: TrainState, position: Any) -> Log:
-        """Returns an empty log, ready to go on where the data stood in `position`; None is their beginning."""
-
-    def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
-        """Takes the steps `start` to `stop`, of `total` in all, evaluates where that is due, and gives up its input."""
-
-    def position(self) -> Any:
-        """Returns where the data stand, as JSON."""
-
-    def batch(self, state: TrainState, index: int, seed: int | None) -> PyTree | None:
-        """Returns what a seed took in the step `index`, counted from 0, of the last call; None if that is gone."""
-
-
-def run(state: TrainState, source: Source, method: Method, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
+def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
     """Trains until `steps` steps are done, or nothing improved for `patience` evaluations.
 
     How a run is cut in calls, and where it is stopped and goes on, changes no bit of it.
     """
-    if patience is not None:
-        check_positive("patience", patience)
     progress = Progress(0.0, [], {})
-    state = watched(state, method.on_nonfinite, method.every)
+    state = watched(state, plan.method.on_nonfinite, plan.method.eval_every)
     if hooks.checkpoints is not None and hooks.checkpoints.latest() is not None:
         state, progress = hooks.checkpoints.restore(state)
-        state = watched(state, method.on_nonfinite, method.every)
+        state = watched(state, plan.method.on_nonfinite, plan.method.eval_every)
     history, probed = list(progress.history), []
     step = _steps_taken(state)
 
     def is_over() -> bool:
-        return step >= steps or (patience is not None and _is_stuck(history, method, patience))
+        return step >= steps or (patience is not None and _is_stuck(history, plan, patience))
 
     if is_over():
         return Fit(state, history, True)
     log = source.start(state, progress.position)
     log = log._replace(means=_restored(progress.means, log.means))
     # A copy, because the compiled call takes the memory of the state it is given.
-    state = place(jax.tree.map(jnp.copy, state), method.mesh, state_specs(state))
-    log = place(log, method.mesh, log_specs(state, log))
-    watch = Watch(state, source, method, hooks)
+    state = place(jax.tree.map(jnp.copy, state), plan.method.mesh, state_specs(state))
+    log = place(log, plan.method.mesh, log_specs(state, log))
+    watch = Watch(state, source, plan, hooks)
     began, saved = time.perf_counter() - progress.wall_s, progress.wall_s
 
     def look() -> None:
-        found = run_probe(state, probe=hooks.probe, method=method)
+        found = run_probe(state, probe=hooks.probe, plan=plan)
         probed.append(Probed(step, gather(found)))
         for call in hooks.on_probe:
             call(probed[-1])
@@ -141,15 +70,15 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
     size, stopping = 1, False
     try:
         while not (is_over() or stopping):
-            start, step = step, _call_end(step, size, steps, method.every, patience, hooks.probe_every)
+            start, step = step, _call_end(step, size, steps, plan.method.eval_every, patience, hooks.probe_every)
             called = time.perf_counter()
             state, log = source.advance(state, log, start, step, steps)
             records, means, health = gather((log.records, log.means, state.health))
             now = time.perf_counter()
-            wall_s, took_s = agree(method.mesh, now - began, now - called)
+            wall_s, took_s = agree(plan.method.mesh, now - began, now - called)
             watch.see_steps(state, log, health)
             size = _paced(size, took_s)
-            ends = _record_ends(start, step, steps, method.every)
+            ends = _record_ends(start, step, steps, plan.method.eval_every)
             for slot, end in enumerate(ends):
                 metrics = {name: np.asarray(value[..., slot], np.float64) for name, value in records.items()}
                 watch.see_record(end, metrics)
@@ -161,11 +90,11 @@ def run(state: TrainState, source: Source, method: Method, *, steps: int, patien
                 call(step, float(np.median(means["loss"][health.stopped == 0])))
             if hooks.probe is not None and step % hooks.probe_every == 0:
                 look()
-            stopping = any(agree(method.mesh, hooks.stop()))
+            stopping = any(agree(plan.method.mesh, hooks.stop()))
             if hooks.checkpoints is not None and (is_over() or stopping or wall_s - saved >= hooks.checkpoint_every_s):
                 saved = wall_s
                 progress = Progress(wall_s, history, means, source.position())
-                hooks.checkpoints.save(step, state, progress, _score(history, method))
+                hooks.checkpoints.save(step, state, progress, _score(history, plan))
     finally:
         if hooks.checkpoints is not None:
             hooks.checkpoints.wait()
@@ -179,19 +108,19 @@ def _steps_taken(state: TrainState) -> int:
     return int(taken[0])
 
 
-def _score(history: Sequence[Record], method: Method) -> float | None:
+def _score(history: Sequence[Record], plan: Plan) -> float | None:
     """Returns how good the newest record is, the lower the better: the median over seeds that are finite."""
-    values = np.atleast_1d(history[-1].metrics[method.monitor]) if history else np.zeros(0)
+    values = np.atleast_1d(history[-1].metrics[plan.method.monitor]) if history else np.zeros(0)
     values = values[np.isfinite(values)]
-    return None if not values.size else float(np.median(-values if method.maximize else values))
+    return None if not values.size else float(np.median(-values if plan.method.maximize else values))
 
 
-def _is_stuck(history: Sequence[Record], method: Method, patience: int) -> bool:
+def _is_stuck(history: Sequence[Record], plan: Plan, patience: int) -> bool:
     """Returns whether no seed improved in the last `patience` records."""
     if len(history) <= patience:
         return False
-    values = np.stack([np.atleast_1d(record.metrics[method.monitor]) for record in history])
-    values = np.where(np.isnan(values), np.inf, -values if method.maximize else values)
+    values = np.stack([np.atleast_1d(record.metrics[plan.method.monitor]) for record in history])
+    values = np.where(np.isnan(values), np.inf, -values if plan.method.maximize else values)
     best = values.argmin(axis=0)
     return bool((len(history) - 1 - best >= patience).all())
 

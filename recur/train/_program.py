@@ -3,16 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
 from recur._types import Array, Int, PyTree
 from recur.train._mesh import BATCH, SEED, over_seeds
+from recur.train._method import Method
 from recur.train._nonfinite import accept, health_metrics, judge
 from recur.train._state import Best, Good, Health, TrainState
 from recur.train._step import Loss, Metrics, make_step
@@ -25,47 +25,34 @@ RECORDS_PER_CALL = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Method:
-    """How a run is trained and judged: what its compiled programs are made from.
+class Plan:
+    """What the compiled programs of a run are made from.
 
     Args:
         loss: As in `make_step`.
         optimizer: As in `make_step`.
-        clip_norm: As in `make_step`.
-        ema_decay: As in `make_step`.
-        monitor: Metric of the records that says which parameters are best.
-        maximize: Whether a higher value of it is better.
-        every: Steps between evaluations.
-        seeds_at_once: As in `fit`.
-        mesh: Devices; None for the default one.
-        on_nonfinite: What is done about a step whose numbers are infinite or not a number.
+        method: How it is trained and judged, resolved.
     """
 
     loss: Loss
     optimizer: optax.GradientTransformation
-    clip_norm: float | None
-    ema_decay: float | None
-    monitor: str
-    maximize: bool
-    every: int
-    seeds_at_once: int
-    mesh: Mesh | None
-    on_nonfinite: str
+    method: Method
 
     def step(self, axis_name: str | None) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
         """Returns the step."""
+        method = self.method
         return make_step(
-            self.loss, self.optimizer, clip_norm=self.clip_norm, ema_decay=self.ema_decay, axis_name=axis_name
+            self.loss, self.optimizer, clip_norm=method.clip_norm, ema_decay=method.ema_decay, axis_name=axis_name
         )
 
     def over_seeds(self, function: Callable, state: TrainState, **options: Any) -> Callable:
         """Returns a function of one seed as one of all seeds of the state; options as in `_mesh.over_seeds`."""
-        at_once = self.seeds_at_once if state.step.ndim else None
-        return over_seeds(function, mesh=self.mesh, at_once=at_once, **options)
+        at_once = self.method.seeds_at_once if state.step.ndim else None
+        return over_seeds(function, mesh=self.method.mesh, at_once=at_once, **options)
 
     def is_better(self, value: jax.Array, best: jax.Array) -> jax.Array:
         """Returns whether a value of the monitored metric is finite and beats the best one so far, nan for none."""
-        return jnp.isfinite(value) & (jnp.isnan(best) | (value > best if self.maximize else value < best))
+        return jnp.isfinite(value) & (jnp.isnan(best) | (value > best if self.method.maximize else value < best))
 
 
 class Suspect(NamedTuple):
@@ -89,8 +76,24 @@ class Log(NamedTuple):
     suspect: Suspect | None = None
 
 
+class Source(Protocol):
+    """Data, and the compiled programs that take steps on them."""
+
+    def start(self, state: TrainState, position: Any) -> Log:
+        """Returns an empty log, ready to go on where the data stood in `position`; None is their beginning."""
+
+    def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
+        """Takes the steps `start` to `stop`, of `total` in all, evaluates where that is due, and gives up its input."""
+
+    def position(self) -> Any:
+        """Returns where the data stand, as JSON."""
+
+    def batch(self, state: TrainState, index: int, seed: int | None) -> PyTree | None:
+        """Returns what a seed took in the step `index`, counted from 0, of the last call; None if that is gone."""
+
+
 def take_step(
-    method: Method,
+    plan: Plan,
     state: TrainState,
     log: Log,
     batch: PyTree,
@@ -98,10 +101,10 @@ def take_step(
     axis_name: str | None,
 ) -> tuple[TrainState, Log]:
     """Takes the step `index`, counted from 0, or refuses it if its numbers are not finite; and writes it in the log."""
-    after, metrics = method.step(axis_name)(state, batch)
-    first = index % method.every == 0
+    after, metrics = plan.step(axis_name)(state, batch)
+    first = index % plan.method.eval_every == 0
     numbers = (metrics["loss"], metrics["grad_norm"])
-    kept, taken = accept(method.on_nonfinite, state, after, numbers, first, axis_name)
+    kept, taken = accept(plan.method.on_nonfinite, state, after, numbers, first, axis_name)
     steps = kept.health.taken
 
     def mean(old: jax.Array, new: jax.Array) -> jax.Array:
@@ -118,20 +121,20 @@ def take_step(
 
 
 def record(
-    method: Method, state: TrainState, log: Log, validation: Metrics | None, slot: Int[Array, ""]
+    plan: Plan, state: TrainState, log: Log, validation: Metrics | None, slot: Int[Array, ""]
 ) -> tuple[TrainState, Log]:
     """Writes a record of the steps since the last one in its slot, and keeps the parameters if they are the best."""
     evaluated = state.evaluated
     if validation is not None:
         is_over = state.health.stopped > 0
-        state = judge(method.on_nonfinite, state, validation["loss"])
+        state = judge(plan.method.on_nonfinite, state, validation["loss"])
         # Of a seed that stopped before, what would be measured is no result of training.
         validation = jax.tree.map(lambda value: jnp.where(is_over, jnp.full_like(value, jnp.nan), value), validation)
     metrics = record_metrics(log.means, validation, state.health)
-    if method.monitor not in metrics:
-        raise ValueError(f"monitor: expected one of {sorted(metrics)}, got {method.monitor!r}")
-    value = metrics[method.monitor].astype(state.best.value.dtype)
-    better = functools.partial(jnp.where, method.is_better(value, state.best.value))
+    if plan.method.monitor not in metrics:
+        raise ValueError(f"monitor: expected one of {sorted(metrics)}, got {plan.method.monitor!r}")
+    value = metrics[plan.method.monitor].astype(state.best.value.dtype)
+    better = functools.partial(jnp.where, plan.is_better(value, state.best.value))
     best = jax.tree.map(better, Best(evaluated, value, state.step), state.best)
     records = jax.tree.map(lambda array, value: array.at[slot].set(value), log.records, metrics)
     return state._replace(best=best), log._replace(records=records)
@@ -144,14 +147,14 @@ def record_metrics(means: Metrics, validation: Metrics | None, health: Health) -
     return metrics | health_metrics(health)
 
 
-def empty_log(method: Method, state: TrainState, step: Metrics, validation: Metrics | None) -> Log:
+def empty_log(plan: Plan, state: TrainState, step: Metrics, validation: Metrics | None) -> Log:
     """Returns the `Log` to begin with: zeros, for metrics of these shapes, ``[]`` or ``[S]``."""
     rooms = jax.tree.map(
         lambda value: jnp.zeros((*value.shape, RECORDS_PER_CALL), value.dtype),
         jax.eval_shape(record_metrics, step, validation, state.health),
     )
     means = jax.tree.map(lambda value: jnp.zeros(value.shape, value.dtype), step)
-    suspect = None if method.on_nonfinite == "stop" else Suspect(state.params, state.carry)
+    suspect = None if plan.method.on_nonfinite == "stop" else Suspect(state.params, state.carry)
     return Log(means, rooms, jax.tree.map(jnp.zeros_like, suspect))
 
 
@@ -179,8 +182,8 @@ def log_specs(state: TrainState, log: Log) -> Log:
     return Log(by_seed, by_seed, by_seed if log.suspect is None else Suspect(by_seed, Spec(*by_seed, BATCH)))
 
 
-@functools.partial(jax.jit, static_argnames=("probe", "method"))
-def run_probe(state: TrainState, *, probe: Callable[[PyTree], PyTree], method: Method) -> PyTree:
+@functools.partial(jax.jit, static_argnames=("probe", "plan"))
+def run_probe(state: TrainState, *, probe: Callable[[PyTree], PyTree], plan: Plan) -> PyTree:
     """Returns what `probe` says of the parameters, with a leading axis S for S seeds."""
     specs = seed_spec(state)
-    return method.over_seeds(probe, state, in_axes=(0,), in_specs=(specs,), out_specs=specs)(state.params)
+    return plan.over_seeds(probe, state, in_axes=(0,), in_specs=(specs,), out_specs=specs)(state.params)

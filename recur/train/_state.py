@@ -125,3 +125,8 @@ def shuffle_key(key: Key[Array, ""], epoch: Int[Array, ""]) -> Key[Array, ""]:
 def loss_key(key: Key[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
     """Returns the key that the loss of a step gets."""
     return jax.random.fold_in(jax.random.fold_in(key, 1), step)
+
+
+def draw_key(key: Key[Array, ""], step: Int[Array, ""]) -> Key[Array, ""]:
+    """Returns the key that the batch of a step is drawn from."""
+    return jax.random.fold_in(jax.random.fold_in(key, 2), step)

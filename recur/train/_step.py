@@ -40,6 +40,19 @@ def check_loss(loss: Loss, *, carries: bool) -> None:
         check_callable("loss", loss, "(params, batch, key) -> (scalar, metrics)", 3)
 
 
+def check_clipping(clip_norm: Any, ema_decay: Any) -> float | None:
+    """Returns `clip_norm` as a float, or raises where one of the two is no number or out of its range."""
+    if ema_decay is not None and not 0 < check_number("ema_decay", ema_decay) < 1:
+        raise ValueError(f"ema_decay: expected a number between 0 and 1, or None for no average, got {ema_decay}")
+    if clip_norm is None:
+        return None
+    # A whole number may be one that no array of 32 bits holds.
+    clip_norm = check_number("clip_norm", clip_norm)
+    if not clip_norm > 0:
+        raise ValueError(f"clip_norm: expected a positive number, or None for no clipping, got {clip_norm}")
+    return clip_norm
+
+
 def make_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
@@ -79,13 +92,7 @@ def make_step(
     Reference:
         The decay of early steps: `tf.train.ExponentialMovingAverage`, TensorFlow 1.
     """
-    if clip_norm is not None:
-        # A whole number may be one that no array of 32 bits holds.
-        clip_norm = check_number("clip_norm", clip_norm)
-        if not clip_norm > 0:
-            raise ValueError(f"clip_norm: expected a positive number, or None for no clipping, got {clip_norm}")
-    if ema_decay is not None and not 0 < check_number("ema_decay", ema_decay) < 1:
-        raise ValueError(f"ema_decay: expected a number between 0 and 1, or None for no average, got {ema_decay}")
+    clip_norm = check_clipping(clip_norm, ema_decay)
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         if (state.ema is None) != (ema_decay is None):

@@ -1,19 +1,15 @@
 """What the host does about numbers that went wrong: it finds where, tells of it, ends a run without a sound seed."""
 
-from typing import TYPE_CHECKING
-
 import jax
 import numpy as np
 
 from recur._types import PyTree
 from recur.train._diagnosis import STEP, VALIDATION, NonFinite, locate
+from recur.train._hooks import Hooks
 from recur.train._mesh import BATCH, batch_axis
 from recur.train._processes import gather
-from recur.train._program import Log, Method, Suspect
+from recur.train._program import Log, Plan, Source, Suspect
 from recur.train._state import Health, TrainState
-
-if TYPE_CHECKING:
-    from recur.train._loop import Hooks, Source
 
 
 class NonFiniteError(FloatingPointError):
@@ -35,12 +31,12 @@ class Watch:
     Args:
         state: Before the first call.
         source: Data of the steps.
-        method: How they are trained.
+        plan: How they are trained.
         hooks: What is told of it.
     """
 
-    def __init__(self, state: TrainState, source: "Source", method: Method, hooks: "Hooks"):
-        self._source, self._method, self._hooks = source, method, hooks
+    def __init__(self, state: TrainState, source: Source, plan: Plan, hooks: Hooks):
+        self._source, self._plan, self._hooks = source, plan, hooks
         self._has_axis = bool(state.step.ndim)
         self._known = _by_seed(gather(state.health))
         # By seed: what was wrong at its first bad step, and how it stopped.
@@ -107,15 +103,15 @@ class Watch:
     def _locate(self, state: TrainState, log: Log, seed: int, step: int) -> str:
         if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state)):
             return ""
-        stops, of_seed = self._method.on_nonfinite == "stop", seed if self._has_axis else None
+        stops, of_seed = self._plan.method.on_nonfinite == "stop", seed if self._has_axis else None
         batch = self._source.batch(state, step - 1, of_seed)
         if batch is None:
             return ""
         own = Suspect(state.params, state.carry) if stops else log.suspect
         suspect, alone, batch = jax.device_put((_take(own, of_seed), _take(state, of_seed), batch), jax.devices()[0])
-        mesh = self._method.mesh
+        mesh = self._plan.method.mesh
         return locate(
-            self._method,
+            self._plan,
             suspect,
             batch,
             key=alone.key,

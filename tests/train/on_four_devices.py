@@ -35,7 +35,11 @@ def start(seed):
 
 
 def samples(seed, count):
-    x = jax.random.normal(jax.random.key(100 + seed), (count, 3))
+    return draw(jax.random.key(100 + seed), count)
+
+
+def draw(key, count):
+    x = jax.random.normal(key, (count, 3))
     return x, jnp.sin(x[:, 0]), 1.0 + jnp.arange(count) % 3
 
 
@@ -75,6 +79,9 @@ def main(folder):
     both = {"data_axis": 0, **stack(each)}
     fit = functools.partial(train.fit, loss=loss, optimizer=OPTIMIZER, batch_size=4)
     found = {name: numbers(fit(states, **both, epochs=3, mesh=mesh_of(name))) for name in ("none", "2x1", "2x2")}
+    drawn = {"draw": lambda key: draw(key, 4), "data_axis": 0, "validation": both["validation"], "steps": 3}
+    for name in ("none", "2x2"):
+        found[f"drawn_{name}"] = numbers(train.fit(states, loss, OPTIMIZER, **drawn, mesh=mesh_of(name)))
     for name in ("2x2", "none"):
         with train.Checkpoints(folder / f"checkpoints_{name}") as checkpoints:
             options = {**both, "hooks": train.Hooks(checkpoints=checkpoints)}

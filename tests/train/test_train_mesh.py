@@ -43,6 +43,13 @@ def test_a_mesh_equals_one_device(found):
             np.testing.assert_allclose(found[run][name], alone[name], rtol=2e-5, atol=1e-6, err_msg=f"{run} {name}")
 
 
+def test_drawn_batches_are_the_same_on_a_mesh(found):
+    assert found["drawn_none"]["w"].std() > 0.01
+    for name in set(found["drawn_none"]) - {"train_draw"}:
+        wanted = found["drawn_none"][name]
+        np.testing.assert_allclose(found["drawn_2x2"][name], wanted, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
 def test_a_carry_is_split_as_its_batch(found):
     """On a mesh of seeds 1, parts 2, with a state that has no axis of seeds."""
     for name, wanted in found["carry_none"].items():
