@@ -80,6 +80,7 @@ def read_weights(spec: FlaxCell, params: Mapping, label: str) -> Fused:
     """Returns the weights of a cell from its tree of parameters.
 
     Raises:
+        TypeError: Weights that are no real numbers.
         ValueError: Weights that are missing, or that the cell has not.
     """
     arrays = {path: np.array(array) for path, array in flatten_dict(dict(params), sep="/").items()}
@@ -89,6 +90,10 @@ def read_weights(spec: FlaxCell, params: Mapping, label: str) -> Fused:
             f"{label}: expected weights {sorted(expected)}, got {sorted(arrays)}; "
             f"pass the parameters of this module, whose layers share no weights"
         )
+
+    for path, array in arrays.items():
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise TypeError(f"{label}: expected weights of a floating dtype, got {path} of {array.dtype}")
 
     def side_by_side(paths: tuple[str | None, ...]) -> np.ndarray | None:
         if not paths:

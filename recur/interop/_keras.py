@@ -8,7 +8,7 @@ import numpy as np
 from recur.interop._layouts import KINDS, Fused, from_params, kind_of, to_params
 from recur.interop._network import Direction, Layer, Network, RecurModule, build, import_peer, read, weights_dtype
 
-_MERGES = {"concat": "concat", "sum": "sum", "ave": "mean", "mul": "product"}
+MERGES = {"concat": "concat", "sum": "sum", "ave": "mean", "mul": "product"}
 
 
 class _KerasCell(NamedTuple):
@@ -18,7 +18,7 @@ class _KerasCell(NamedTuple):
     options: dict[str, Any]
 
 
-_CELLS = {
+CELLS = {
     "elman": _KerasCell("SimpleRNN", {"activation": "tanh"}),
     "elman_relu": _KerasCell("SimpleRNN", {"activation": "relu"}),
     "elman_identity": _KerasCell("SimpleRNN", {"activation": "linear"}),
@@ -131,15 +131,15 @@ def _take_dropout(keras: Any, layers: list[Any]) -> tuple[list[Any], float]:
 
 def _read_layer(keras: Any, layer: Any, label: str) -> Layer:
     if type(layer) is keras.layers.Bidirectional:
-        if layer.merge_mode not in _MERGES:
+        if layer.merge_mode not in MERGES:
             raise ValueError(
-                f"{label}: expected merge_mode one of {sorted(_MERGES)}, got {layer.merge_mode!r}; "
+                f"{label}: expected merge_mode one of {sorted(MERGES)}, got {layer.merge_mode!r}; "
                 f"convert forward_layer alone, and backward_layer with go_backwards=False"
             )
         return Layer(
             _read_direction(keras, layer.forward_layer, label, backwards=False),
             _read_direction(keras, layer.backward_layer, label, backwards=True),
-            _MERGES[layer.merge_mode],
+            MERGES[layer.merge_mode],
         )
     return Layer(_read_direction(keras, layer, label, backwards=False))
 
@@ -190,7 +190,7 @@ def _check_options(layer: Any, label: str, backwards: bool) -> None:
 
 
 def _read_kind(keras: Any, name: str, cell: Any, label: str) -> str:
-    candidates = {kind: options for kind, (layer, options) in _CELLS.items() if layer == name}
+    candidates = {kind: options for kind, (layer, options) in CELLS.items() if layer == name}
     for kind, options in candidates.items():
         # Functions are compared by identity: a user's function called tanh has the same name.
         wanted = {
@@ -214,7 +214,7 @@ def _write_layer(keras: Any, layer: Layer, *, return_sequences: bool) -> Any:
     both = keras.layers.Bidirectional(
         forward,
         backward_layer=backward,
-        merge_mode={ours: theirs for theirs, ours in _MERGES.items()}[layer.merge],
+        merge_mode={ours: theirs for theirs, ours in MERGES.items()}[layer.merge],
         dtype=weights_dtype(list(layer.directions)).name,
     )
     both.build((None, None, layer.forward.input_size))
@@ -226,7 +226,7 @@ def _write_layer(keras: Any, layer: Layer, *, return_sequences: bool) -> Any:
 def _write_direction(keras: Any, direction: Direction, **options: Any) -> Any:
     kind, dtype = kind_of(direction.cell, "keras"), weights_dtype([direction])
     fused = from_params(direction.params, kind, "keras")
-    name, own = _CELLS[kind]
+    name, own = CELLS[kind]
     if dtype.itemsize < 4:  # Keras on JAX cannot draw orthogonal matrices in half precision.
         options["recurrent_initializer"] = "glorot_uniform"
     layer = getattr(keras.layers, name)(direction.hidden_size, dtype=dtype.name, **own, **options)

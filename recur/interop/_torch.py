@@ -14,7 +14,7 @@ from recur.nn._dropout import check_rate
 
 _ELMAN_KINDS = {"tanh": "elman", "relu": "elman_relu"}
 _KINDS_BY_GATES = {gate_count(kind): kind for kind in ("gru", "lstm")}
-_KEY = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(\d+)(_reverse)?)?")
+_KEY = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(0|[1-9]\d{0,5})(_reverse)?)?")
 
 
 def from_torch(
@@ -199,12 +199,13 @@ def _read_names(state: Mapping[str, Any], prefix: str) -> dict[tuple[int, bool],
                 f"{_prefixes(state)}"
             )
         weight, layer, reverse = match.groups()
-        groups.setdefault((int(layer or 0), reverse is not None), {})[weight] = _to_numpy(tensor)
+        groups.setdefault((int(layer or 0), reverse is not None), {})[weight] = to_numpy(tensor)
     if not groups:
         raise ValueError(
             f"source: expected weights such as {prefix}weight_ih_l0, got none among {len(state)}; {_prefixes(state)}"
         )
-    depth = 1 + max(layer for layer, _ in groups)
+    # Counted, not taken from the largest number: a name may hold any.
+    depth = len({layer for layer, _ in groups})
     directions = (False, True) if (0, True) in groups else (False,)
     expected = {(layer, reverse) for layer in range(depth) for reverse in directions}
     for key in sorted(expected | set(groups)):
@@ -227,7 +228,8 @@ def _prefixes(state: Mapping[str, Any]) -> str:
     return "pass the state_dict() of the recurrent layer alone, or prefix="
 
 
-def _to_numpy(tensor: Any) -> np.ndarray:
+def to_numpy(tensor: Any) -> np.ndarray:
+    """Returns a tensor of torch, or an array, as an array of NumPy; bfloat16 stays so."""
     if not hasattr(tensor, "detach"):
         return np.array(tensor)
     tensor = tensor.detach().cpu()
@@ -244,6 +246,8 @@ def _direction(group: dict[str, np.ndarray], nonlinearity: str | None, suffix: s
                 f"source: expected {name}{suffix} with {rank} axes, got shape {array.shape}; pass a state dict of torch"
             )
     rows, hidden_size = group["weight_hh"].shape
+    if not hidden_size:
+        raise ValueError(f"source: expected at least one hidden unit, got weight_hh{suffix} of shape {(rows, 0)}")
     gates = rows / hidden_size
     if gates == 1:
         kind = _kind_of_one_gate("tanh" if nonlinearity is None else nonlinearity)
