@@ -11,6 +11,7 @@ from recur.train._fit_batches import BatchIterator
 from recur.train._fit_batches import fit_batches
 from recur.train._hooks import Hooks
 from recur.train._loop import Fit
+from recur.train._loss import Loss
 from recur.train._mesh import make_mesh
 from recur.train._method import Method
 from recur.train._nonfinite import ON_NONFINITE
@@ -28,7 +29,6 @@ from recur.train._state import Good
 from recur.train._state import Health
 from recur.train._state import TrainState
 from recur.train._state import init_state
-from recur.train._step import Loss
 from recur.train._step import make_step
 from recur.train._watch import NonFiniteError
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from recur._types import PyTree
 from recur.train._evaluate import batch_size
+from recur.train._loss import Loss, call_loss
 from recur.train._program import Plan, Suspect
 from recur.train._state import TrainState, loss_key
-from recur.train._step import Loss, global_norm, with_carry
+from recur.train._step import global_norm
 
 STEP, VALIDATION = "loss or gradient", "validation loss"
 
@@ -123,7 +124,7 @@ def _rows(leaf: Any, start: int, count: int) -> Any:
 
 @functools.partial(jax.jit, static_argnames="loss")
 def _loss_and_gradient(params: PyTree, batch: PyTree, key: jax.Array, carry: PyTree, *, loss: Loss) -> Any:
-    objective = functools.partial(with_carry, loss, batch=batch, key=key, carry=carry)
+    objective = functools.partial(call_loss, loss, batch=batch, key=key, carry=carry)
     (value, (_, carry)), grads = jax.value_and_grad(objective, has_aux=True)(params)
     return (value, carry), grads
 

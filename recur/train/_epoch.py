@@ -8,8 +8,9 @@ import optax
 
 from recur._checks import check_arrays, check_positive
 from recur._types import Array, Int, Key, PyTree
+from recur.train._loss import Loss, Metrics
 from recur.train._state import TrainState, shuffle_key
-from recur.train._step import Loss, Metrics, make_step
+from recur.train._step import make_step
 
 
 def make_epoch(

@@ -9,8 +9,9 @@ import numpy as np
 
 from recur._checks import check_positive
 from recur._types import Array, Float, PyTree
+from recur.train._data import as_data
 from recur.train._epoch import sample_count
-from recur.train._step import Loss, Metrics, check_loss, with_carry
+from recur.train._loss import Loss, Metrics, call_loss, check_loss
 
 Sums = tuple[Metrics, Float[Array, ""]]
 """Metrics times what their batches count for, added up; and the sum of the latter."""
@@ -46,6 +47,7 @@ def evaluate(
         ValueError: `batch_size` is not positive, or there are no data, or not whole batches of them with a carry.
     """
     check_loss(loss, carries=carry is not None)
+    data = as_data("data", data)
     batch_size, count = check_positive("batch_size", batch_size), sample_count(data)
     if carry is not None:
         return means(_sums_in_order(loss, params, data, batch_size, carry, axis_name))
@@ -78,6 +80,7 @@ def evaluate_batches(loss: Loss, params: PyTree, batches: Iterable[PyTree], *, c
     """
     total = None
     for batch in batches:
+        batch = as_data("batches", batch, copy=True, take_numbers=True)
         more, carry = _weighed(params, batch, carry, loss=loss)
         total = add(total, more)
     if total is None:
@@ -87,7 +90,7 @@ def evaluate_batches(loss: Loss, params: PyTree, batches: Iterable[PyTree], *, c
 
 def weighed(loss: Loss, params: PyTree, batch: PyTree, count: int, carry: PyTree = None) -> tuple[Sums, PyTree]:
     """Returns the sums of one batch of so many samples, and the carry after it."""
-    value, (metrics, carry) = with_carry(loss, params, batch, None, carry)
+    value, (metrics, carry) = call_loss(loss, params, batch, None, carry)
     weight = jnp.asarray(metrics.pop("weight", count), jnp.promote_types(value.dtype, jnp.float32))
     return (jax.tree.map(lambda mean: mean * weight, {**metrics, "loss": value}), weight), carry
 

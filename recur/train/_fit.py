@@ -12,14 +12,15 @@ from jax.sharding import PartitionSpec as Spec
 from recur._checks import brief, check_bool, check_positive, is_one_of
 from recur._types import Array, Int, PyTree
 from recur.train import _loop
+from recur.train._data import as_data
 from recur.train._evaluate import evaluate
 from recur.train._feed import Draw, Feed, Rows, drawn, next_boundary
 from recur.train._hooks import Hooks
+from recur.train._loss import Loss, check_loss
 from recur.train._mesh import batch_axis, place
 from recur.train._method import Method, MethodOptions, as_method
 from recur.train._program import Log, Plan, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._state import TrainState, check_optimizer
-from recur.train._step import Loss, check_loss
 
 
 def fit(
@@ -87,7 +88,9 @@ def fit(
         raise ValueError(f"data: expected arrays or draw=, one of them, got {found}")
     if (epochs is None) == (steps is None):
         raise ValueError(f"steps: expected epochs or steps, one of them, got epochs={epochs} and steps={steps}")
+    validation = None if validation is None else as_data("validation", validation)
     if draw is None:
+        data = as_data("data", data)
         feed = _rows(state, data, batch_size, data_axis, shuffle)
         of_seed = jax.tree.map(lambda leaf: leaf[0], data) if data_axis == 0 else data
         per_epoch = feed.per_epoch(of_seed)

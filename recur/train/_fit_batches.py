@@ -1,7 +1,7 @@
 """Training on batches that come from the host: files too large for the device, sequences of unequal length."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, Unpack, runtime_checkable
 
 import jax
@@ -14,15 +14,16 @@ from jax.sharding import PartitionSpec as Spec
 from recur._checks import check_positive
 from recur._types import Array, Bool, Int, PyTree
 from recur.train import _loop
+from recur.train._data import as_data
 from recur.train._evaluate import Sums, add, batch_size, means, weighed
 from recur.train._fit import check_data_axis, make_plan
 from recur.train._hooks import Hooks
+from recur.train._loss import Loss
 from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._method import Method, MethodOptions, as_method
 from recur.train._processes import batch_part, put, spans_processes
 from recur.train._program import Log, Plan, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._state import TrainState
-from recur.train._step import Loss
 
 
 @runtime_checkable
@@ -119,7 +120,7 @@ class _FromHost:
             self._iterator.set_state(position)
         # Looked at for the names of its metrics; the first step takes it.
         self._first = self._next(int(state.step.max()))
-        sample = None if self._validation is None else next(iter(self._validation), None)
+        sample = None if self._validation is None else next(self._validation_batches(), None)
         if self._validation is not None and sample is None:
             raise ValueError("validation: expected at least one batch, got none; leave it out")
         whole = (None if batch is None else jax.tree.map(self._repeated, batch) for batch in (self._first, sample))
@@ -164,8 +165,12 @@ class _FromHost:
             batch = next(self._iterator)
         except StopIteration:
             raise ValueError(f"batches: expected one for every step, got {index}; let them repeat") from None
+        batch = as_data("batches", batch, copy=True, take_numbers=True)
         batch_size(batch, self._static["data_axis"])
         return batch
+
+    def _validation_batches(self) -> Iterator[PyTree]:
+        return (as_data("validation", batch, copy=True, take_numbers=True) for batch in self._validation)
 
     def _placed(self, batch: PyTree) -> PyTree:
         mesh, data_axis = self._static["plan"].method.mesh, self._static["data_axis"]
@@ -197,7 +202,7 @@ class _FromHost:
         if self._validation is None:
             return None
         sums, first = self._sums, True
-        for batch in self._validation:
+        for batch in self._validation_batches():
             sums, carry = run_evaluation(state, sums, self._placed(batch), np.bool_(first), **self._static)
             state, first = state._replace(carry=carry), False
         return sums

@@ -11,11 +11,12 @@ import optax
 from jax.sharding import PartitionSpec as Spec
 
 from recur._types import Array, Int, PyTree
+from recur.train._loss import Loss, Metrics
 from recur.train._mesh import BATCH, SEED, over_seeds
 from recur.train._method import Method
 from recur.train._nonfinite import accept, health_metrics, judge
 from recur.train._state import Best, Good, Health, TrainState
-from recur.train._step import Loss, Metrics, make_step
+from recur.train._step import make_step
 
 # Of the optimiser, not of the loss: these need no word on whose they are.
 WHOLE = ("grad_norm", "clipped")

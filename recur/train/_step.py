@@ -9,35 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from recur._checks import check_callable, check_number, check_tree
+from recur._checks import check_number
 from recur._types import Array, Float, PyTree
+from recur.train._loss import RESERVED, Loss, Metrics, call_loss, check_loss
 from recur.train._nonfinite import rate_factor
 from recur.train._state import TrainState, loss_key
 
-Loss = Callable[..., Any]
-"""``loss(params, batch, key) -> (scalar, {name: scalar})``, means over the batch. In evaluation key is None.
-
-The metric ``weight`` is special: what the batch counts for where means are taken over several of them, say the number
-of its tokens that are not padding (a loss that counts for nothing must be finite). Without it a batch counts for its
-samples.
-
-A loss that carries a state from batch to batch is ``loss(params, batch, key, carry) -> (scalar, metrics, carry)``.
-"""
-
-Metrics = dict[str, Float[Array, ""]]
-
-RESERVED = ("loss", "grad_norm", "clipped")
-
 SMALL = 2**16
 """Entries up to which an array is summed over devices together with others."""
-
-
-def check_loss(loss: Loss, *, carries: bool) -> None:
-    """Raises TypeError unless `loss` is a function of what it is called with."""
-    if carries:
-        check_callable("loss", loss, "(params, batch, key, carry) -> (scalar, metrics, carry)", 4)
-    else:
-        check_callable("loss", loss, "(params, batch, key) -> (scalar, metrics)", 3)
 
 
 def check_clipping(clip_norm: Any, ema_decay: Any) -> float | None:
@@ -74,8 +53,10 @@ def make_step(
 
     Args:
         loss: ``loss(params, batch, key) -> (scalar, {name: scalar})``; `key` is another one at every step.
-        optimizer: Any optax transformation.
-        clip_norm: Greatest norm of the gradient; None leaves it as it is.
+        optimizer: Any optax transformation. One that looks at the loss is handed ``value=``, the loss, ``grad=``, its
+            gradient before clipping, and ``value_fn=``, the loss of this batch as a function of the parameters.
+        clip_norm: Greatest norm of the gradient that the optimiser gets; None leaves it as it is, as line searches and
+            Polyak's step size expect.
         ema_decay: Of the moving average of a state made with ``ema=True``, below 1.
         axis_name: Axis of a `jax.shard_map` that batches are split on: loss, metrics and gradient then are those of
             the whole batch, and each part gets a key of its own.
@@ -93,6 +74,9 @@ def make_step(
         The decay of early steps: `tf.train.ExponentialMovingAverage`, TensorFlow 1.
     """
     clip_norm = check_clipping(clip_norm, ema_decay)
+    # MultiSteps takes them, and is no transformation by its type.
+    takes_more = isinstance(optimizer, optax.MultiSteps)
+    update = (optimizer if takes_more else optax.with_extra_args_support(optimizer)).update
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         if (state.ema is None) != (ema_decay is None):
@@ -103,20 +87,26 @@ def make_step(
         key = loss_key(state.key, state.step)
         if axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        objective = functools.partial(with_carry, loss, batch=batch, key=key, carry=state.carry)
-        (value, (metrics, carry)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        objective = functools.partial(call_loss, loss, batch=batch, key=key, carry=state.carry)
+
+        def value_and_grad(params: PyTree) -> Any:
+            (value, (metrics, carry)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+            weight = metrics.pop("weight", None)
+            if axis_name is not None:
+                value, metrics, grads = _mean_over_parts((value, metrics, grads), weight, axis_name)
+            return (value, (metrics, carry)), grads
+
+        (value, (metrics, carry)), grads = value_and_grad(state.params)
         taken = sorted(set(metrics) & set(RESERVED))
         if taken:
             raise ValueError(f"loss: expected metrics with names other than {list(RESERVED)}, got {taken}; rename them")
-        weight = metrics.pop("weight", None)
-        if axis_name is not None:
-            value, metrics, grads = _mean_over_parts((value, metrics, grads), weight, axis_name)
+        seen = {"value": value, "grad": grads, "value_fn": _value_function(objective, value_and_grad, axis_name)}
         norm = global_norm(grads)
         clipped = jnp.zeros((), bool) if clip_norm is None else norm > clip_norm
         if clip_norm is not None:
             scale = jnp.where(clipped, clip_norm / norm, 1)
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = update(grads, state.opt_state, state.params, **seen)
         if state.good is not None:
             factor = rate_factor(state.health)
             updates = jax.tree.map(lambda update: update * factor.astype(update.dtype), updates)
@@ -129,25 +119,30 @@ def make_step(
     return step
 
 
-def with_carry(loss: Loss, params: PyTree, batch: PyTree, key: Any, carry: PyTree) -> tuple[jax.Array, Any]:
-    """Calls a loss with or without a carry: ``(scalar, (metrics, carry))``, metrics being a dict of its own."""
-    if carry is None:
-        value, metrics = loss(params, batch, key)
-    else:
-        value, metrics, new = loss(params, batch, key, carry)
-        check_tree("loss: carry", new, carry, "return it as it came in")
-        carry = new
-    return value, (dict(metrics), carry)
-
-
 def global_norm(tree: PyTree) -> Float[Array, ""]:
     """Returns the Euclidean norm over all entries of all leaves, in float32 or better."""
+    return optax.tree.norm(jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), tree))
 
-    def square(leaf: jax.Array) -> jax.Array:
-        magnitude = jnp.abs(leaf)
-        return jnp.sum(magnitude.astype(jnp.promote_types(magnitude.dtype, jnp.float32)) ** 2)
 
-    return jnp.sqrt(sum(square(leaf) for leaf in jax.tree.leaves(tree)))
+def _value_function(objective: Callable, value_and_grad: Callable, axis_name: str | None) -> Callable:
+    """Returns the loss of the whole batch as a function of the parameters, to be differentiated or not."""
+    if axis_name is None:
+        return lambda params: objective(params)[0]
+
+    # The derivative of a mean over devices is the mean of theirs, and not what JAX makes of a sum over devices.
+    @jax.custom_vjp
+    def of_all(params: PyTree) -> jax.Array:
+        return value_and_grad(params)[0][0]
+
+    def forward(params: PyTree) -> tuple[jax.Array, PyTree]:
+        (value, _), grads = value_and_grad(params)
+        return value, grads
+
+    def backward(grads: PyTree, cotangent: jax.Array) -> tuple[PyTree]:
+        return (jax.tree.map(lambda leaf: (cotangent * leaf).astype(leaf.dtype), grads),)
+
+    of_all.defvjp(forward, backward)
+    return lambda params: of_all(params)
 
 
 def _mean_over_parts(tree: PyTree, weight: jax.Array | None, axis_name: str) -> PyTree:
