@@ -1,7 +1,7 @@
 """Records (JSON lines) to plots, tables and one self-contained HTML page; knows nothing of jax."""
 
 from recur.report._compare import compare_pages as compare_pages
-from recur.report._files import write_text as write_text
+from recur._files import write_text as write_text
 from recur.report._gradients import gradient_page as gradient_page
 from recur.report._losses import loss_curves as loss_curves
 from recur.report._page import Page as Page

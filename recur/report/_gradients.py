@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recur._files import write_text
 from recur.report._evidence import literature_rows
-from recur.report._files import write_text
 from recur.report._gradient_figures import lag_figures, length_figures, parameter_figures
 from recur.report._gradient_layout import Contents, markdown, page
 from recur.report._gradient_records import Record, by_kind, flat_row, group_by_name, lag_rows, run_facts, series_rows

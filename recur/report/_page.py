@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recur.report._files import write_text
+from recur._files import write_text
 from recur.report._tables import SORT_SCRIPT, html_table
 
 _STYLE = """\

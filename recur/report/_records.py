@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from recur.report._files import named, write_text
+from recur._files import named, open_regular, open_to_append, write_text
 
 _NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
@@ -70,7 +70,7 @@ def append_jsonl(path: str | os.PathLike, row: Mapping[str, Any]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("a+b") as file:
+        with open_to_append(path) as file:
             _mend_last_line(file)
             file.write(line)
             file.flush()
@@ -96,7 +96,8 @@ def read_jsonl(path: str | os.PathLike) -> list[dict[str, Any]]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; expected JSON lines, one record a line") from None
     except OSError as error:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recur.report._files import write_bytes, write_text
+from recur._files import write_bytes, write_text
 from recur.report._style import INK, drawing
 
 if TYPE_CHECKING:

@@ -2,20 +2,15 @@
 
 import json
 import os
-import pathlib
 from typing import Any
 
 from recur._checks import as_path
+from recur._files import open_regular, write_text
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes a value as JSON, under another name first, so that a killed process leaves no half file."""
-    path = pathlib.Path(path)
-    written = path.with_name(f"{path.name}.tmp")
-    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
-    # A lone surrogate, which UTF-8 has not, is escaped as JSON does it.
-    written.write_text(text, encoding="utf-8", errors="backslashreplace")
-    written.replace(path)
+    """Writes a value as JSON, so that a killed process leaves no half file."""
+    write_text(as_path("path", path), json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_json(path: str | os.PathLike, kind: str, field: str) -> tuple[str, ...]:
@@ -25,7 +20,8 @@ def read_json(path: str | os.PathLike, kind: str, field: str) -> tuple[str, ...]
         ValueError: A file that is missing, unreadable, no JSON, of another kind, or without these strings.
     """
     try:
-        value = json.loads(as_path("path", path).read_text(encoding="utf-8"))
+        with open_regular(as_path("path", path)) as file:
+            value = json.loads(file.read())
     except OSError as error:
         raise ValueError(f"path: expected a saved {kind}, got {path}: {error.strerror}; check the path") from None
     # RecursionError: brackets in brackets, without end.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recur._checks import as_path, check_positive
+from recur._files import open_regular
 from recur.tasks._text import normal_form, read_text
 
 
@@ -30,7 +31,7 @@ class Lines(Sequence[str]):
         bounds, size = [np.zeros(1, np.int64)], 0
         check_positive("buffer_bytes", buffer_bytes)
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 while data := file.read(buffer_bytes):
                     bounds.append(np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + size + 1)
                     size += len(data)

@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from recur._checks import as_path, as_whole_numbers, check_positive
+from recur._files import replacing
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._text import text_chunks
 from recur.tasks._units import Unit, split_text
@@ -110,18 +111,13 @@ def encode_file(
         ValueError: A file that cannot be read, text without a token, or an unknown token, if `strict`.
     """
     out = as_path("out", out)
-    written = out.with_name(f"{out.name}.tmp")
     count, total, first = 0, 0, None
-    try:
-        with written.open("wb") as file:
-            for chunk in text_chunks(path, buffer_bytes=buffer_bytes):
-                ids, unknown = vocabulary.encode_all([split_text(chunk, unit)], strict=strict)
-                file.write(ids[0].tobytes())
-                count, total = count + unknown.count, total + unknown.total
-                first = unknown.first if first is None else first
+    with replacing(out) as file:
+        for chunk in text_chunks(path, buffer_bytes=buffer_bytes):
+            ids, unknown = vocabulary.encode_all([split_text(chunk, unit)], strict=strict)
+            file.write(ids[0].tobytes())
+            count, total = count + unknown.count, total + unknown.total
+            first = unknown.first if first is None else first
         if not total:
             raise ValueError(f"data: expected {unit}, got only white space in {path}; give a text with content")
-        written.replace(out)
-    finally:
-        written.unlink(missing_ok=True)
     return np.memmap(out, np.int32, "r"), Unknown(count, total, first)

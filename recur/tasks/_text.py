@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from recur._checks import as_path, brief, check_positive
+from recur._files import open_regular
 
 MOST_MARKS = 255
 """Combining marks that may follow each other; the Unicode standard's own limit for streams is 30."""
@@ -81,7 +82,7 @@ def text_chunks(path: str | os.PathLike, *, buffer_bytes: int = 1 << 20, nfc: bo
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     held, done, is_empty = "", 0, True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while True:
                 data = file.read(buffer_bytes)
                 done += len(data)

@@ -202,7 +202,7 @@ for name in names:
     importlib.import_module(f"recur.report.{name}" if name != "__init__" else "recur.report")
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & {"matplotlib", "jax", "flax", "torch"}, loaded
-assert {name for name in sys.modules if name.startswith("recur.")} == {"recur.report"} | {
+assert {name for name in sys.modules if name.startswith("recur.")} == {"recur._files", "recur.report"} | {
     name for name in sys.modules if name.startswith("recur.report.")
 }
 """
