@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from recur._checks import as_numpy, brief, check_key, check_number, check_positive, check_sized
+from recur._checks import check_key, check_positive
 from recur._types import Array, Key
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
+from recur.tasks._fields import collate, look
 from recur.tasks._random import host_generator
 
 # Lengths that are looked at as places for a bucket to end; of more, so many are taken evenly.
@@ -36,10 +37,11 @@ def batches(
 
     Args:
         items: A sequence, of which an item is a dict of arrays and numbers: a list, or a `grain.MapDataset` that
-            reads files. Its items are looked at once for their lengths, later only when their batch is made.
+            reads files. Its items are looked at once for lengths, shapes and dtypes, later only when their batch is
+            made. The dtype of a field is the one that holds the numbers of all items. Sequences may be empty.
         batch_size: Items B of a batch.
-        pad: The fields whose first axis is time, each with the number that fills it up. All others must have one
-            shape, and are stacked.
+        pad: The fields whose first axis is time, each with the number that fills it up, which their dtype must hold.
+            All others must have one shape, and are stacked.
         key: PRNG key of the order; None keeps it.
         buckets: How many lengths to pad to, chosen so that the least is padded; or these lengths themselves.
         remainder: What to do with the items after the last full batch: ``"keep"`` fills it up with copies of its last
@@ -56,9 +58,10 @@ def batches(
         `items`; ``valid [B]`` bool, False for copies.
 
     Raises:
-        TypeError: `key` is no key, or a number is not whole.
-        ValueError: No items or fewer than a batch to drop from, an empty sequence or one that is longer than
-            `max_length` or the last bucket, a name that is no field, a number below 1, or a part that is none.
+        TypeError: `key` is no key, a number is not whole, or the dtypes of a field have none in common.
+        ValueError: No items or fewer than a batch to drop from, a sequence that is longer than `max_length` or the
+            last bucket, a name that is no field, items of other fields or shapes, a field named ``index``, ``valid``
+            or as the lengths of another, a padding that does not fit, a number below 1, or a part that is none.
 
     Example:
         >>> items = [{"ids": np.arange(1, n + 1), "label": n} for n in (3, 1, 2)]
@@ -72,7 +75,7 @@ def batches(
         check_key("key", key)
     check_remainder(remainder)
     rows = rows_of(part, batch_size)
-    lengths = _lengths(items, pad, max_length)
+    lengths, fields = look(items, pad, max_length)
     bounds = _bounds(lengths, buckets)
     bucket = np.array([bisect.bisect_left(bounds, length) for length in lengths.tolist()])
     count = len(lengths)
@@ -104,45 +107,10 @@ def batches(
         places = plan(epoch)[step]
         chosen = np.append(places, np.repeat(places[-1:], batch_size - len(places)))[rows]
         length = bounds[bucket[places].max()]
-        batch = _collated([items[place] for place in chosen.tolist()], pad, length)
+        batch = collate([items[place] for place in chosen.tolist()], fields, pad, length)
         return batch | {"index": chosen, "valid": np.arange(batch_size)[rows] < len(places)}
 
     return Batches(make, steps, epochs=epochs, read_ahead=read_ahead)
-
-
-def _lengths(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], max_length: int | None) -> np.ndarray:
-    """Returns the length of every item, the longest of its padded fields; 0 where nothing is padded."""
-    # A `grain.MapDataset` is one too, though it does not say so.
-    is_one = all(hasattr(type(items), name) for name in ("__getitem__", "__len__")) and getattr(items, "ndim", 1)
-    if not is_one or isinstance(items, Mapping):
-        raise TypeError(f"items: expected a sequence of dicts, got {brief(items)}")
-    if not isinstance(pad, Mapping):
-        raise TypeError(f"pad: expected a number by the name of each field, got {brief(pad)}")
-    for name, filler in pad.items():
-        check_number(f"pad[{name!r}]", filler)
-    if max_length is not None:
-        check_positive("max_length", max_length)
-    longest = np.zeros(len(items), np.int64)
-    if not len(items):
-        raise ValueError("items: expected at least one, got none; give data with content")
-    for place in range(len(items)):
-        item = items[place]
-        if not isinstance(item, Mapping):
-            raise TypeError(f"items: expected dicts of arrays and numbers, got {brief(item)} at item {place}")
-        for name in pad:
-            if name not in item:
-                raise ValueError(f"pad: expected names among the fields {list(item)}, got {name!r} at item {place}")
-            check_sized(f"items[{place}][{name!r}]", item[name])
-            length = len(item[name])
-            if not length:
-                raise ValueError(f"items: expected sequences with content, got {name!r} empty at item {place}")
-            longest[place] = max(longest[place], length)
-        if max_length is not None and longest[place] > max_length:
-            raise ValueError(
-                f"items: expected sequences of at most {max_length}, got length {longest[place]} at item {place}; "
-                "shorten or remove it, or raise max_length"
-            )
-    return longest
 
 
 def _bounds(lengths: np.ndarray, buckets: int | Sequence[int]) -> list[int]:
@@ -174,30 +142,3 @@ def _least_padding(lengths: np.ndarray, buckets: int) -> list[int]:
     for choice in reversed(choices):
         chosen.append(choice[chosen[-1]])
     return sorted(set(candidates[chosen].tolist()))
-
-
-def _collated(items: Sequence[Mapping[str, Any]], pad: Mapping[str, float], length: int) -> Batch:
-    batch: Batch = {}
-    for name in items[0]:
-        arrays = [_field(item, name) for item in items]
-        tails = {array.shape[name in pad :] for array in arrays}
-        if len(tails) > 1:
-            raise ValueError(f"items: expected one shape of {name!r} but for its length, got {brief(tails)}")
-        if name not in pad:
-            batch[name] = np.stack(arrays)
-            continue
-        batch[name] = np.full((len(arrays), length, *arrays[0].shape[1:]), pad[name], arrays[0].dtype)
-        for row, array in zip(batch[name], arrays, strict=True):
-            row[: len(array)] = array
-        batch[f"{name}_lengths"] = np.array([len(array) for array in arrays], np.int32)
-    return batch
-
-
-def _field(item: Mapping[str, Any], name: str) -> np.ndarray:
-    if name not in item:
-        raise ValueError(f"items: expected the same fields in all, got an item without {name!r}, with {list(item)}")
-    array = as_numpy("items", item[name])
-    # "V" is what NumPy calls bfloat16.
-    if array.dtype.kind not in "biufcV":
-        raise TypeError(f"items: expected numbers in {name!r}, got {brief(item[name])}")
-    return array

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from recur._checks import as_path, as_whole_numbers, check_positive
+from recur._checks import LARGEST, as_path, as_whole_numbers, check_positive
 from recur._files import replacing
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._text import text_chunks
@@ -75,8 +75,11 @@ def stream_batches(
             begin = stream * stride + step * length
             end = min(begin + length, (stream + 1) * stride, targets)
             count = max(end - begin, 0)
-            inputs[row, :count] = ids[begin : begin + count]
-            following[row, :count] = ids[begin + 1 : begin + 1 + count]
+            read = ids[begin : begin + count + 1]
+            if read.dtype.itemsize > 4 and read.size and read.max() > LARGEST:
+                raise ValueError(f"ids: expected at most {LARGEST}, got {read.max()}, which 32 bits do not hold")
+            inputs[row, :count] = read[:count]
+            following[row, :count] = read[1 : count + 1]
             mask[row, :count] = True
         return {"inputs": inputs, "targets": following, "mask": mask, "first": np.array(step == 0)}
 

@@ -141,7 +141,23 @@ def test_lines_of_a_file_are_items(tmp_path):
     ("call", "error", "words"),
     [
         (lambda: tasks.batches([], 2, pad=PAD), ValueError, "items: expected at least one, got none"),
-        (lambda: tasks.batches([{"ids": []}], 2, pad=PAD), ValueError, "got 'ids' empty at item 0"),
+        (
+            lambda: tasks.batches([{"a": 1}, {"b": 1}], 2, pad={}),
+            ValueError,
+            r"same fields .* \['b'\] at item 1",
+        ),
+        (
+            lambda: tasks.batches([{"a": [1]}, {"a": [1, 2]}], 2, pad={}),
+            ValueError,
+            r"items\[1\]\['a'\]: .*shape",
+        ),
+        (lambda: tasks.batches([{"a": ["x"]}], 2, pad={"a": 0}), TypeError, r"items\[0\]\['a'\]: expected numbers"),
+        (lambda: tasks.batches([{"a": np.zeros(2, "i4,f4")}], 2, pad={"a": 0}), TypeError, "expected numbers"),
+        (
+            lambda: tasks.batches([{"a": [2**63]}, {"a": [-1]}], 2, pad={"a": 0}),
+            TypeError,
+            "beside uint64 .* int64",
+        ),
         (lambda: tasks.batches(ITEMS, 2, pad={"x": 0}), ValueError, r"fields \['ids', 'label'\], got 'x' at item 0"),
         (lambda: tasks.batches(ITEMS, 2, pad=PAD, max_length=30), ValueError, "at most 30, got length 3. at item"),
         (lambda: tasks.batches(ITEMS, 2, pad=PAD, buckets=[9, 20]), ValueError, r"buckets: .*got \[9, 20\]"),
@@ -180,3 +196,75 @@ def test_a_dropped_stream_fills_every_window():
     assert len(made) == 5  # 63 targets, 21 a stream
     assert all(batch["mask"].all() for batch in made)
     np.testing.assert_array_equal(made[4]["inputs"][:, 0], [16, 37, 58])
+
+
+def test_the_numbers_of_all_items_are_kept():
+    """The dtype of a field is that of all items, in every batch, whatever the order."""
+    items = [{"x": [1, 2], "y": 1}, {"x": [0.5, 0.7, -1.9], "y": 2.5}, {"x": [], "y": True}]
+    (batch,) = tasks.batches(items, 3, pad={"x": 0})
+    assert batch["x"].tolist() == [[1, 2, 0], [0.5, 0.7, -1.9], [0, 0, 0]]
+    assert batch["x_lengths"].tolist() == [2, 3, 0]
+    assert batch["y"].tolist() == [1, 2.5, 1]
+    for order in itertools.permutations(items):
+        for one in tasks.batches(order, 1, pad={"x": 0}):
+            assert (one["x"].dtype, one["y"].dtype) == (np.float64, np.float64)
+    narrow = [{"x": np.array([1], np.uint8)}, {"x": np.array([-300], ">i2")}, {"x": []}]
+    assert [batch["x"].tolist() for batch in tasks.batches(narrow, 1, pad={"x": -1})] == [[[1]], [[-300]], [[-1]]]
+    half = [{"x": jax.numpy.ones(2, "bfloat16")}, {"x": np.array([1.1], np.float32)}]
+    assert tasks.batches(half, 2, pad={"x": 0})[0]["x"].dtype == np.float32
+
+
+def test_empty_matrices_are_padded():
+    items = [{"x": []}, {"x": np.ones((2, 3), np.float32)}, {"x": np.ones((0, 3), np.float32)}]
+    (batch,) = tasks.batches(items, 3, pad={"x": 7})
+    assert batch["x"].shape == (3, 2, 3)
+    assert batch["x"].dtype == np.float32
+    assert batch["x"].sum(axis=(1, 2)).tolist() == [42, 6, 42]
+
+
+def test_a_field_that_changes_its_dtype_is_refused():
+    """Items that are drawn anew whenever they are asked for."""
+    drawn = itertools.count()
+
+    class Items(list):
+        def __getitem__(self, place):
+            return {"x": [1] if next(drawn) < 2 else [0.5]}
+
+    made = tasks.batches(Items([0, 1]), 2, pad={"x": 0})
+    with pytest.raises(TypeError, match="expected dtype int64 in 'x' as at first, got float64"):
+        made[0]
+
+
+@pytest.mark.parametrize("name", ["index", "valid", "ids_lengths"])
+def test_names_that_a_batch_needs_are_refused(name):
+    with pytest.raises(ValueError, match=f"expected no field '{name}', which a batch has of its own; rename it"):
+        tasks.batches([{"ids": [1], name: 1}], 1, pad=PAD)
+    # A name that clashes with nothing is any other.
+    assert tasks.batches([{"ids": [1], "x_lengths": 5}], 1, pad=PAD)[0]["x_lengths"].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("values", "good", "bad"),
+    [
+        (np.array([1], np.uint8), (0, 255, np.int64(7), 3.0), (-1, 256, 0.5, np.nan)),
+        (np.array([True]), (False, 1, np.True_), (2, -1, 0.5)),
+        (np.array([1], np.float16), (0.1, np.nan, -np.inf), (1e5,)),
+        (np.array([1], np.int64), (2**62,), (2**63, 1e300)),
+    ],
+)
+def test_the_padding_must_fit(values, good, bad):
+    items = [{"x": values}, {"x": values[:0]}]
+    for filler in good:
+        (batch,) = tasks.batches(items, 2, pad={"x": filler})
+        assert batch["x"].dtype == values.dtype
+        np.testing.assert_array_equal(batch["x"][1], values.dtype.type(filler))
+    for filler in bad:
+        with pytest.raises(ValueError, match=r"pad\['x'\]: expected a number that the field's dtype"):
+            tasks.batches(items, 2, pad={"x": filler})
+
+
+def test_streams_refuse_ids_that_32_bits_do_not_hold():
+    made = tasks.stream_batches(np.array([0, 1, 2, 3, 2**32 + 1, 5, 6]), 1, 2)
+    assert made[0]["targets"].tolist() == [[1, 2]]
+    with pytest.raises(ValueError, match="ids: expected at most 2147483647, got 4294967297"):
+        made[1]
