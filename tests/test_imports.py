@@ -23,7 +23,7 @@ ALLOWED = {
     "_checks": set(),
     "_files": set(),
     "cells": BASE,
-    "engines": {*BASE, "cells._base"},
+    "engines": {*BASE, "cells._base", "cells._facts"},
     "flow": {*BASE, "cells", "engines"},
     "nn": {*BASE, "cells", "engines"},
     "interop": {*BASE, "cells", "nn"},

@@ -181,7 +181,12 @@ class FactoredCell(Cell):
     @property
     @abc.abstractmethod
     def own_units(self) -> bool:
-        """Whether every unit's next state depends on that unit's state alone."""
+        """Whether every unit's gates see that unit's h alone, or none: there is no recurrent product."""
+
+    @property
+    @abc.abstractmethod
+    def structure(self) -> Any:
+        """What the program of a step tells (`recur.cells._structure.Structure`): the facts that engines ask for."""
 
     @abc.abstractmethod
     def own_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
@@ -257,7 +262,7 @@ def parameter_shapes(cell: Cell, input_size: int) -> Params:
     return _parameter_shapes(cell, check_whole("input_size", input_size))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _parameter_shapes(cell: Cell, input_size: int) -> Params:
     # The key only as a shape: one that is drawn would become part of a program that is being traced.
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -270,6 +275,6 @@ def output_size(cell: Cell) -> int:
     return _output_size(cell)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _output_size(cell: Cell) -> int:
     return jax.eval_shape(lambda: cell.output(cell.initial_state())).shape[-1]

@@ -1,7 +1,10 @@
 """What `pointwise` is told about a cell, checked."""
 
 import dataclasses
+import importlib
 import keyword
+import operator
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +38,16 @@ class Declaration:
     update: Callable[..., Mapping[str, jax.Array]]
     recurrence: str = "dense"
     standard: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what can be pickled: functions that JAX has compiled go by the name that they are known by."""
+        gates = tuple((name, _named(activation)) for name, activation in self.gates)
+        return {**self.__dict__, "gates": gates, "update": _named(self.update)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restores the functions."""
+        gates = tuple((name, _found(activation)) for name, activation in state["gates"])
+        self.__dict__.update(state, gates=gates, update=_found(state["update"]))
 
     def __post_init__(self) -> None:
         """Checks the names against each other."""
@@ -84,6 +97,48 @@ class Declaration:
     def gate_names(self) -> tuple[str, ...]:
         """Gate names in the order of the gate axis."""
         return tuple(name for name, _ in self.gates)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A function with some of its arguments given, as `functools.partial` has them, but equal where these are."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...]
+
+    def __call__(self, *args: Any) -> Any:
+        """Calls the function."""
+        return self.function(*self.args, *args, **dict(self.options))
+
+
+class _Place(NamedTuple):
+    """Where a function is found: an attribute of a module, or of the factory that stands in its place."""
+
+    owner: Any
+    name: str
+
+
+def _named(function: Any) -> Any:
+    """Returns the place of a function that pickle would not find: one from `jax.jit`, or one that was declared."""
+    name = getattr(function, "__qualname__", None)
+    for module in (getattr(function, "__module__", None), "jax.nn", "jax.numpy", "jax.lax"):
+        try:
+            found = _found(_Place(module, name))
+        except (ImportError, AttributeError, TypeError):
+            continue
+        if found is function:
+            return function if isinstance(function, types.FunctionType) else _Place(module, name)
+        if getattr(found, "update", None) is function:
+            return _Place(found, "update")
+    return function
+
+
+def _found(function: Any) -> Any:
+    if not isinstance(function, _Place):
+        return function
+    owner = importlib.import_module(function.owner) if isinstance(function.owner, str) else function.owner
+    return operator.attrgetter(function.name)(owner)
 
 
 def _fits_attribute(name: Any) -> bool:

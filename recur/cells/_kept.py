@@ -46,7 +46,7 @@ class Layout(NamedTuple):
         return len(self.order) - self.kind_of.count(SPLIT)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def layout(declared: Declaration) -> Layout:
     """Returns where the gates of a declaration lie."""
     kinds = tuple(_kind(declared, place) for place in range(len(declared.gates)))

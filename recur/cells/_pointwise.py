@@ -13,11 +13,11 @@ import numpy as np
 from recur._checks import brief, check_batch_shape, check_dtype, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
 from recur.cells._base import Affine, FactoredCell, state_type
-from recur.cells._declaration import Activation, Declaration
+from recur.cells._declaration import Activation, Bound, Declaration
 from recur.cells._gates import GateInit, affine_product, expand_to, gate_init, product, tangent_product
 from recur.cells._init import Chrono, InitSpec
 from recur.cells._kept import Kept, Layout, gate_tangents, gates, keep, layout
-from recur.cells._structure import affine_parts, is_affine
+from recur.cells._structure import Structure, affine_parts, structure
 
 
 @functools.cache
@@ -54,6 +54,16 @@ class PointwiseCell(FactoredCell):
     hidden_size: int
     inits: GateInit
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a class that changes the step, which engines read off the declaration."""
+        super().__init_subclass__(**kwargs)
+        if changed := sorted({"step", "advance", "project", "prepare", "keep", "update"} & set(vars(cls))):
+            raise TypeError(
+                f"{cls.__name__}: expected the step that is declared, got another {changed[0]}, which engines do not "
+                f"call; change the function given to recur.cells.pointwise, or subclass recur.cells.Cell and call the "
+                f"declared cell in its step"
+            )
+
     @property
     def name(self) -> str:
         """Name of the declared function."""
@@ -70,8 +80,9 @@ class PointwiseCell(FactoredCell):
         """Returns zeros ``[*batch_shape, H]`` for each field."""
         fields = self.declaration.state
         batch_shape = check_batch_shape("batch_shape", batch_shape)
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), check_dtype("dtype", dtype, jnp.inexact))
-        return state_type(*fields)(**dict.fromkeys(fields, zeros))
+        shape, dtype = (*batch_shape, self.hidden_size), check_dtype("dtype", dtype, jnp.inexact)
+        # A buffer for each field: one that two fields share could not be donated.
+        return state_type(*fields)(*(jnp.zeros(shape, dtype) for _ in fields))
 
     @property
     def _layout(self) -> Layout:
@@ -211,7 +222,12 @@ class PointwiseCell(FactoredCell):
     @property
     def is_affine(self) -> bool:
         """Whether the declared step is affine in the state, unit by unit, as its program tells."""
-        return is_affine(self)
+        return structure(self).affine
+
+    @property
+    def structure(self) -> Structure:
+        """What the program of the declared step tells."""
+        return structure(self)
 
     def affine(self, prepared: Prepared, projected: Float[Array, "*B N"]) -> Affine | None:
         """Returns decay and drive where the declared step is affine in the state, unit by unit."""
@@ -288,8 +304,13 @@ def pointwise(
             raise TypeError(f"{argument}: expected a name, got {brief(value)}")
 
     def declare(update: Callable[..., Mapping[str, jax.Array]]) -> Callable[..., PointwiseCell]:
+        # A partial function bears the name of what is in it, any other object that of its class.
+        named = getattr(update, "func", update)
+        named = named if hasattr(named, "__qualname__") else type(named)
+        if isinstance(update, functools.partial):
+            update = Bound(update.func, update.args, tuple(sorted(update.keywords.items())))
         declaration = Declaration(
-            name=name or update.__name__,
+            name=name or named.__name__,
             state=tuple(state),
             gates=tuple(gates.items()),
             split=tuple(split),
@@ -321,7 +342,9 @@ def pointwise(
 
         # Named after the declared function but with its own signature, which functools.wraps would hide.
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(factory, attribute, getattr(update, attribute))
+            setattr(factory, attribute, getattr(named, attribute))
+        # The factory takes the function's place in its module: there pickle finds it.
+        factory.update = update
         return factory
 
     return declare

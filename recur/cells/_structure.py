@@ -1,22 +1,57 @@
 """What the program of a declared step tells about its structure."""
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
 
-from recur.cells._base import Affine, parameter_shapes
-
-if TYPE_CHECKING:
-    from recur.cells._pointwise import PointwiseCell
+from recur.cells._base import Affine, FactoredCell, parameter_shapes
+from recur.cells._facts import facts
 
 
-def affine_parts(cell: "PointwiseCell", prepared: Any, projected: jax.Array) -> Affine | None:
+class Structure(NamedTuple):
+    """What engines ask of a step.
+
+    Args:
+        affine: Whether it is affine in the state, unit by unit and field by field, with slopes that no state enters.
+        mixes_units: Whether apart from the recurrent product a unit's next state depends on other units.
+        unlike: Why the step of one unit is not that of every other, in words that follow the cell's name; '' if it is.
+        only_reverse: Whether it holds a function whose derivative is known in reverse mode alone (`jax.custom_vjp`).
+    """
+
+    affine: bool
+    mixes_units: bool
+    unlike: str
+    only_reverse: bool
+
+
+@functools.lru_cache(maxsize=256)
+def structure(cell: FactoredCell) -> Structure:
+    """Reads the structure off the program of a step, traced for the cell's own number of units.
+
+    The step of one unit is that of every unit if all are computed alike, and as in a cell of a single unit.
+    """
+    found = _facts(cell)
+    recipes, unlike = found.recipes(), ""
+    if found.mixes_units():
+        unlike = "its step mixes units"
+    elif None in recipes:
+        unlike = "its units are not alike"
+    else:
+        try:
+            single = _facts(cell.with_units(1)).recipes()
+        except Exception as error:  # the user's function raises what it likes for another number of units
+            unlike = f"its step depends on the number of units ({type(error).__name__}: {error})"
+        else:
+            unlike = "" if single == recipes else "its step depends on the number of units"
+    affine = cell.own_units and found.is_affine()
+    return Structure(affine, found.mixes_units(), unlike, found.only_reverse)
+
+
+def affine_parts(cell: FactoredCell, prepared: Any, projected: jax.Array) -> Affine | None:
     """Returns decay and drive of a step that is affine in the state, unit by unit; None of another one."""
-    if not is_affine(cell):
+    if not structure(cell).affine:
         return None
     start = cell.initial_state(projected.shape[:-1], jnp.result_type(jnp.float32, projected.dtype))
     ones = jax.tree.map(jnp.ones_like, start)
@@ -24,36 +59,21 @@ def affine_parts(cell: "PointwiseCell", prepared: Any, projected: jax.Array) -> 
     return Affine(decay, drive)
 
 
-@functools.cache
-def is_affine(cell: "PointwiseCell") -> bool:
-    """Reads off whether every field is affine in itself, with a slope that no state enters, and sees no other field."""
-    if cell.declaration.recurrence == "dense":
-        return False
-    prepared = jax.eval_shape(cell.prepare, parameter_shapes(cell, 1))
-    state = jax.eval_shape(cell.initial_state)
-    projected = jax.eval_shape(cell.project, prepared, jax.ShapeDtypeStruct((1,), jnp.float32))
+def _facts(cell: FactoredCell) -> Any:
+    """Facts of the step from the state, per-unit weights and both shares of the gates; a product is not part of it."""
 
-    def step(prepared: Any, projected: jax.Array, *fields: jax.Array) -> tuple:
-        return tuple(cell.advance(prepared, type(state)(*fields), projected))
+    def shapes(params: Any, x: jax.Array) -> tuple:
+        prepared, state = cell.prepare(params), cell.initial_state()
+        projected = cell.project(prepared, x)
+        share = None if cell.own_units else cell.recurrent_share(prepared, state[0])
+        return cell.take_apart(prepared)[0], projected, share, state
 
-    def slopes(prepared: Any, projected: jax.Array, *fields: jax.Array) -> tuple:
-        ones = tuple(map(jnp.ones_like, fields))
-        return jax.jvp(functools.partial(step, prepared, projected), fields, ones)[1]
+    def step(weights: Any, projected: jax.Array, share: Any, state: Any) -> tuple:
+        if cell.own_units:
+            share = cell.recurrent_share(weights, state[0])
+        return tuple(cell.update(weights, state, projected, cell.keep(projected, share)))
 
-    alone = all(seen <= {field} for field, seen in enumerate(_dependencies(step, (prepared, projected), state)))
-    return alone and not any(_dependencies(slopes, (prepared, projected), state))
-
-
-def _dependencies(function: Callable[..., tuple], others: tuple, arguments: tuple) -> list[set[int]]:
-    """Returns, for each result of ``function(*others, *arguments)``, the arguments that it may depend on."""
-    program = jax.make_jaxpr(function)(*others, *arguments).jaxpr
-    first = len(jax.tree.leaves(others))
-    sources = {variable: {index} for index, variable in enumerate(program.invars[first:])}
-
-    def of(atom: Any) -> set[int]:
-        return set() if isinstance(atom, Literal) else sources.get(atom, set())
-
-    for equation in program.eqns:
-        together = set().union(*map(of, equation.invars))
-        sources |= dict.fromkeys(equation.outvars, together)
-    return [of(atom) for atom in program.outvars]
+    *others, state = jax.eval_shape(shapes, parameter_shapes(cell, 1), jax.ShapeDtypeStruct((1,), jnp.float32))
+    program = jax.make_jaxpr(step)(*others, state)
+    fields = [-1] * len(jax.tree.leaves(others)) + list(range(len(state)))
+    return facts(program, state[0].shape[-1], fields)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur._types import State
-from recur.cells._base import Cell, FactoredCell, parameter_shapes
+from recur.cells._base import Cell
 from recur.engines._associative import Associative
 from recur.engines._base import Engine, Info, Problem
 from recur.engines._fused import Fused
@@ -18,8 +18,6 @@ from recur.engines._scan import Scan
 
 PARALLEL_FROM_STEPS = 32
 PARITY_TOLERANCE = 1e-4
-PARITY_UNITS = 19
-"""More than a vector, and no multiple of one."""
 RUNS_ONCE = {"xla_backend_optimization_level": 0}
 """How a CPU's compiler is told that its own time is what counts."""
 
@@ -36,9 +34,10 @@ class Auto:
     `Newton` is never chosen: whether it pays depends on how chaotic the network is, which no shape tells. Nor is
     `Cudnn`, which takes no mask, no vmap and no forward mode: whether a caller needs them is not known here.
 
-    An engine other than `Scan` is chosen only where it passes parity: once a process, it runs the cell, with 19 units
-    where their number is free, on eight steps of noise on that platform, and must agree with `Scan` in values and
-    gradients.
+    An engine other than `Scan` is chosen only where it passes parity: once a process, it runs the cell on eight steps
+    of noise on that platform, with parameters as ``cell.init`` draws them, and must agree with `Scan` in values and
+    gradients, each array relative to its largest entry. Whatever stops it, an error of the user's function or of a
+    compiler, is told in ``info.reason``, and `Scan` runs the cell.
     """
 
     def refusal(self, cell: Cell) -> str:
@@ -65,38 +64,54 @@ def choose(cell: Cell, steps: int, platform: str, dtype: Any = jnp.float32) -> t
         )
     else:
         return Scan(), "runs every cell exactly"
-    if not agrees(cell.with_units(PARITY_UNITS) if isinstance(cell, FactoredCell) else cell, engine):
-        return Scan(), f"{type(engine).__name__} does not agree with Scan on this {platform}"
-    return engine, reason
+    if jax.config.jax_disable_jit:
+        return Scan(), "nothing is compiled while jax_disable_jit is set"
+    fault = disagreement(cell, engine, platform)
+    return (Scan(), fault) if fault else (engine, reason)
 
 
-@functools.cache
-def agrees(cell: Cell, engine: Engine) -> bool:
-    """Whether the engine gives values and gradients of `Scan` for this cell here, on eight steps of noise."""
-    # Of NumPy, because a key drawn here would become part of the program that is being traced.
-    draw = np.random.default_rng(0)
+@functools.lru_cache(maxsize=256)
+def disagreement(cell: Cell, engine: Engine, platform: str) -> str:
+    """Says why the engine does not give values and gradients of `Scan` for this cell here; '' if it does.
 
-    def noise(shape: jax.ShapeDtypeStruct) -> np.ndarray:
-        return 0.5 * draw.standard_normal(shape.shape).astype(shape.dtype)
+    On eight steps of noise, with the cell's own number of units and its own parameters: those of another number, or
+    noise in their place, may be what its step does not take.
+    """
+    name = type(engine).__name__
+    try:
+        agrees = _agrees(cell, engine)
+    except Exception as error:  # of the user's function, of a compiler: Scan may still run the cell
+        words = str(error).strip().splitlines() or [""]
+        return f"{name} cannot run it on this {platform} ({type(error).__name__}: {words[0][:200]})"
+    return "" if agrees else f"{name} does not agree with Scan on this {platform}"
 
-    params = jax.tree.map(noise, parameter_shapes(cell, 2))
-    xs = noise(jax.ShapeDtypeStruct((8, 3, 2), jnp.float32))
-    start = jax.tree.map(noise, jax.eval_shape(lambda: cell.initial_state((3,))))
+
+def _agrees(cell: Cell, engine: Engine) -> bool:
+    xs = np.random.default_rng(0).standard_normal((8, 3, 2)).astype(np.float32)
+    # What is being traced around it sees nothing of the draw.
+    with jax.ensure_compile_time_eval():
+        params = cell.init(jax.random.key(0), 2)
+        start = cell.initial_state((3,))
 
     def loss(engine: Engine, start: State, params: dict, xs: jax.Array) -> jax.Array:
         states, final, _ = engine.run(cell, Problem(params, xs, start, start, None, None), reverse=False)
         return sum(jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves((states, final)))
 
+    def close(a: jax.Array, b: jax.Array) -> jax.Array:
+        # Where noise is outside of what a function takes, there is nothing to compare.
+        finite = jnp.isfinite(b)
+        largest = jnp.max(jnp.where(finite, jnp.abs(b), 0.0), initial=1e-3)
+        return jnp.all(jnp.where(finite, jnp.abs(a - b), 0.0) <= PARITY_TOLERANCE * largest)
+
     def compare(*problem: Any) -> jax.Array:
         found, wanted = (jax.value_and_grad(functools.partial(loss, e), (1, 2))(*problem) for e in (engine, Scan()))
-        close = jax.tree.map(lambda a, b: jnp.allclose(a, b, PARITY_TOLERANCE, PARITY_TOLERANCE), found, wanted)
-        return jnp.stack(jax.tree.leaves(close)).all()
+        return jnp.stack(jax.tree.leaves(jax.tree.map(close, found, wanted))).all()
 
     # Compiled as a whole, and called as it is: what is being traced around it sees nothing of it.
     options = RUNS_ONCE if jax.default_backend() == "cpu" else None
     return bool(jax.jit(compare).lower(start, params, xs).compile(options)(start, params, xs))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _log(cell: Cell, engine: Engine, reason: str) -> None:
     logging.getLogger("recur").info("%r runs on %r: %s", cell, engine, reason)

@@ -61,7 +61,11 @@ class Newton:
 
     def refusal(self, cell: Cell) -> str:
         """Says why `cell` cannot be run, or nothing."""
-        return "" if isinstance(cell, FactoredCell) else "its step is not declared as pointwise"
+        if not isinstance(cell, FactoredCell):
+            return "its step is not declared as pointwise"
+        if cell.structure.only_reverse:
+            return "its step holds a function with jax.custom_vjp, whose Jacobian JAX does not give forwards"
+        return ""
 
     def run(self, cell: FactoredCell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
         """Runs the cell (see `Engine.run`)."""
@@ -87,8 +91,9 @@ class Newton:
     def _form(self, cell: FactoredCell, start: State) -> JacobianForm:
         units = jax.tree.leaves(start)[0].shape[-1]
         size = units * len(jax.tree.leaves(start))
-        if cell.own_units or self.jacobian == "diagonal" or (self.jacobian == "auto" and size > FULL_UP_TO):
-            return JacobianForm(full=False, exact=cell.own_units)
+        diagonal = cell.own_units and not cell.structure.mixes_units
+        if diagonal or self.jacobian == "diagonal" or (self.jacobian == "auto" and size > FULL_UP_TO):
+            return JacobianForm(full=False, exact=diagonal)
         return JacobianForm(full=True, exact=True)
 
     def _tolerance(self, start: State) -> float:

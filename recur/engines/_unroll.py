@@ -18,8 +18,9 @@ from recur._checks import (
 )
 from recur._types import Array, Bool, Float, Params, State
 from recur.cells._base import Cell, check_cell, parameter_shapes
-from recur.engines._auto import Auto
+from recur.engines._auto import Auto, disagreement
 from recur.engines._base import Engine, Problem, Run
+from recur.engines._fused import Fused, without_kernel
 
 
 def unroll(
@@ -109,6 +110,7 @@ def _run(cell: Cell, problem: Problem, *, engine: Engine, reverse: bool) -> Run:
     if problem.mask is not None:
         # A padded step may hold anything, NaN too; behind a plain `where` its gradient would be 0 * NaN.
         problem = problem._replace(xs=jnp.where(problem.mask[..., None], problem.xs, 0))
+    _check_parity(cell, problem, engine)
     states, final, info = engine.run(cell, problem, reverse=reverse)
     outputs = cell.output(states)
     if problem.mask is not None:
@@ -123,6 +125,17 @@ def _check_values(cell: Any, engine: Any) -> None:
     check_hashable("engine", engine)
     if lack := engine.refusal(cell):
         raise ValueError(f"engine: {engine!r} cannot run {cell!r}: {lack}; recur.engines.Scan() runs it")
+
+
+def _check_parity(cell: Cell, problem: Problem, engine: Engine) -> None:
+    """Refuses a kernel that does not give what the oracle gives: asked for by name it is not replaced by another."""
+    if not isinstance(engine, Fused) or not len(problem.xs) or jax.config.jax_disable_jit:
+        return
+    platform = jax.default_backend()
+    if without_kernel(jax.tree.leaves(problem.start)[0].dtype, platform):
+        return
+    if fault := disagreement(cell, Fused(), platform):
+        raise ValueError(f"engine: {engine!r} cannot run {cell!r}: {fault}; recur.engines.Scan() runs it")
 
 
 def _check_params(cell: Cell, params: Any, input_size: int) -> None:

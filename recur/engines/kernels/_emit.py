@@ -16,12 +16,23 @@ def _fast(operation: str) -> Callable[[ir.IRBuilder, Any, Any], Any]:
     return lambda b, x, y: getattr(b, operation)(x, y, flags=("contract",))
 
 
+def _is_flag(x: Any) -> bool:
+    return x.type.element == ir.IntType(1)
+
+
 def _compare(symbol: str) -> Callable[[ir.IRBuilder, Any, Any], Any]:
-    return lambda b, x, y: b.fcmp_unordered(symbol, x, y) if symbol == "!=" else b.fcmp_ordered(symbol, x, y)
+    def emit(b: ir.IRBuilder, x: Any, y: Any) -> Any:
+        if _is_flag(x):
+            return b.icmp_unsigned(symbol, x, y)
+        return b.fcmp_unordered(symbol, x, y) if symbol == "!=" else b.fcmp_ordered(symbol, x, y)
+
+    return emit
 
 
 def _extreme(symbol: str) -> Callable[[ir.IRBuilder, Any, Any], Any]:
     def emit(b: ir.IRBuilder, x: Any, y: Any) -> Any:
+        if _is_flag(x):
+            return b.or_(x, y) if symbol == ">" else b.and_(x, y)
         # NaN in either argument comes out.
         chosen = b.select(b.fcmp_ordered(symbol, x, y), x, y)
         return b.select(b.fcmp_unordered("uno", x, x), x, chosen)
@@ -106,8 +117,17 @@ class Vectors:
         if name == "integer_pow":
             return _power(self._builder, *entries, params["y"])
         if name == "convert_element_type":
-            return self._builder.uitofp(entries[0], self._kind) if entries[0].type != self._kind else entries[0]
+            return self._converted(entries[0], params["new_dtype"])
         return FUNCTIONS[name](self._builder, *entries)
+
+    def _converted(self, entry: Any, dtype: Any) -> Any:
+        """Returns a flag as 0 or 1, a number as whether it is not 0."""
+        to_flag = np.dtype(dtype) == bool
+        if _is_flag(entry) == to_flag:
+            return entry
+        if to_flag:
+            return self._builder.fcmp_unordered("!=", entry, _math.splat(0.0, self._kind))
+        return self._builder.uitofp(entry, self._kind)
 
 
 def emit(builder: ir.IRBuilder, lanes: int, program: ClosedJaxpr, arguments: Sequence[Entries]) -> list[Entries]:

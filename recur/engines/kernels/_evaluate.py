@@ -1,7 +1,7 @@
 """Programs of one unit, evaluated on arrays of objects: one object an entry, for all units at once.
 
 In such a program every array holds a few entries, ``[m]``: gate after gate, say. Moving them about is done while it is
-evaluated; arithmetic is left to an algebra, which emits instructions, or follows what depends on what.
+evaluated; arithmetic is left to an algebra, which emits instructions.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
 Entries = np.ndarray
-"""Array of objects, one an entry: vectors of LLVM, or sets of the units that an entry depends on."""
+"""Array of objects, one an entry: vectors of LLVM."""
 
 MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": lambda x, p: _broadcast(x, p["shape"], p["broadcast_dimensions"]),
@@ -22,7 +22,6 @@ MOVES: dict[str, Callable[..., Any]] = {
     "pad": lambda x, fill, p: _pad(x, fill, p["padding_config"]),
     "mesh_cast": lambda x, p: x,
     "pvary": lambda x, p: x,
-    "reduce_precision": lambda x, p: x,
     "reshard": lambda x, p: x,
     "reshape": lambda x, p: x.reshape(p["new_sizes"]),
     "sharding_constraint": lambda x, p: x,
@@ -71,16 +70,14 @@ class Algebra(Protocol):
         """Returns the result of a primitive for one entry."""
 
 
-class Units:
-    """Follows which units an entry depends on, to see that a program works unit by unit."""
+class _Nothing:
+    """Computes nothing: what a program holds is looked at, and no more."""
 
-    def constant(self, value: Any) -> frozenset:
-        """Returns that a number depends on none."""
-        return frozenset()
+    def constant(self, value: Any) -> None:
+        """Returns nothing."""
 
-    def apply(self, name: str, params: dict[str, Any], *entries: frozenset) -> frozenset:
-        """Returns what the result of a primitive depends on."""
-        return frozenset().union(*entries)
+    def apply(self, name: str, params: dict[str, Any], *entries: None) -> None:
+        """Returns nothing."""
 
 
 ARITHMETIC = frozenset(
@@ -203,9 +200,6 @@ def entries_of(values: Sequence[Any]) -> Entries:
     return result
 
 
-def mixes_units(trace: Callable[[int], ClosedJaxpr]) -> bool:
-    """Returns whether in the program for two units a result depends on the other unit."""
-    program = trace(2)
-    arguments = [entries_of([frozenset({place % 2}) for place in range(aval.shape[-1])]) for aval in program.in_avals]
-    results = evaluate(program, arguments, Units())
-    return any(not seen <= {place % 2} for result in results for place, seen in enumerate(result.ravel()))
+def check_supported(program: ClosedJaxpr) -> None:
+    """Raises UnsupportedError if the program of one unit holds what is not compiled."""
+    evaluate(program, [_filled(aval.shape, None) for aval in program.in_avals], _Nothing())

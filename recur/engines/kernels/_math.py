@@ -86,7 +86,7 @@ def tanh(builder: ir.IRBuilder, x: Value) -> Value:
 
     Coefficients: Eigen, `generic_fast_tanh_float`, https://eigen.tuxfamily.org.
     """
-    y = clamp(builder, x, -7.90531110763549805, 7.90531110763549805)
+    y = clamp(builder, x, -7.99881172180175781, 7.99881172180175781)
     square = builder.fmul(y, y)
     above = (
         -2.76076847742355e-16,
@@ -165,5 +165,7 @@ def expm1(builder: ir.IRBuilder, x: Value) -> Value:
     value = exp(builder, x)
     one = splat(1.0, x.type)
     near = builder.fmul(tanh(builder, builder.fmul(x, splat(0.5, x.type))), builder.fadd(value, one))
-    small = builder.fcmp_ordered("<", call(builder, "fabs", x), splat(1.0, x.type))
-    return builder.select(small, near, builder.fsub(value, one))
+    size = call(builder, "fabs", x)
+    value = builder.select(builder.fcmp_ordered("<", size, one), near, builder.fsub(value, one))
+    # Half of the smallest normal number is none.
+    return builder.select(builder.fcmp_ordered("<", size, splat(2.0**-25, x.type)), x, value)

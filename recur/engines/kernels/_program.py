@@ -6,11 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr
 
 from recur._types import PyTree
 from recur.cells._base import FactoredCell, parameter_shapes
-from recur.engines.kernels._evaluate import UnsupportedError, mixes_units
+from recur.cells._facts import reads
+from recur.engines.kernels._evaluate import UnsupportedError, check_supported
 from recur.engines.kernels._trees import Known, Linear
 
 
@@ -37,7 +38,7 @@ class Operands:
     split: PyTree
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def operands(cell: FactoredCell) -> Operands:
     """Returns the arrays of a step of a cell, as shapes."""
 
@@ -103,30 +104,22 @@ def linear_shapes(cell: FactoredCell, known: Known) -> Linear:
     )
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def refusal(cell: FactoredCell) -> str:
     """Says why the step of a cell is not compiled for vectors of units, in words that follow the cell's name."""
+    if cell.structure.unlike:
+        return cell.structure.unlike
     try:
-        mixed = mixes_units(lambda units: forward(cell.with_units(units)))
-        mixes_units(lambda units: backward(cell.with_units(units)))
+        for program in (forward, backward):
+            check_supported(program(cell.with_units(1)))
     except UnsupportedError as error:
         return f"its step has {error}, which has no kernel"
-    except (TypeError, ValueError) as error:
-        # Raised where it is traced with another number of units.
-        return f"its step depends on the number of units ({error})"
-    return "its step mixes units" if mixed else ""
+    except Exception as error:  # whatever a derivative of the user's function raises
+        return f"its step has no kernel ({type(error).__name__}: {error})"
+    return ""
 
 
-def reads(program: ClosedJaxpr) -> list[bool]:
-    """Returns which arguments a program reads."""
-    needed = {id(atom) for atom in program.jaxpr.outvars if not isinstance(atom, Literal)}
-    for equation in reversed(program.jaxpr.eqns):
-        if any(id(variable) in needed for variable in equation.outvars):
-            needed |= {id(atom) for atom in equation.invars if not isinstance(atom, Literal)}
-    return [id(variable) in needed for variable in program.jaxpr.invars]
-
-
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def projected_is_read(cell: FactoredCell) -> bool:
     """Returns whether the backward step reads the input's share, as that of split gates does."""
     of = operands(cell)
