@@ -94,7 +94,9 @@ class _Run:
             self.workdir = _folder.check_folder(self.name, self.config)
             about = _folder.identity(self.name, self.config)
             # Opened before a file is written: if all checkpoints are damaged, everything stays as it is.
-            with train.Checkpoints(self.checkpoints, config=about) as checkpoints:
+            # The folder's own configuration was compared above, in which some options may change.
+            ignoring = {"on_other_config": "ignore"}
+            with train.Checkpoints(self.checkpoints, config=about, **ignoring) as checkpoints:
                 return self._run(checkpoints)
 
     def _run(self, checkpoints: train.Checkpoints) -> dict[str, Any]:

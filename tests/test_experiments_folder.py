@@ -31,7 +31,8 @@ def files(folder):
 
 
 def newest(workdir):
-    return max((path for path in (workdir / "checkpoints").iterdir()), key=lambda path: int(path.name))
+    steps = (path for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
+    return max(steps, key=lambda path: int(path.name))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(whole, tmp_path)
 def test_a_run_whose_checkpoints_are_all_damaged_stays_as_it_is(tmp_path):
     config = tiny(tmp_path, epochs=60, checkpoint_every_s=0.0)
     ramp.train(config)
-    for path in (tmp_path / "checkpoints").iterdir():
+    for path in (tmp_path / "checkpoints").glob("[0-9]*"):
         (path / "progress" / "metadata").unlink()
     before = files(tmp_path)
     with pytest.raises(ValueError, match="checkpoints: all checkpoints are damaged .*/progress/metadata: No such file"):

@@ -10,6 +10,7 @@ from recur.train._fit import fit
 from recur.train._fit_batches import BatchIterator
 from recur.train._fit_batches import fit_batches
 from recur.train._hooks import Hooks
+from recur.train._lines import JsonLines
 from recur.train._loop import Fit
 from recur.train._loss import Loss
 from recur.train._mesh import make_mesh
@@ -44,6 +45,7 @@ __all__ = [
     "Good",
     "Health",
     "Hooks",
+    "JsonLines",
     "Loss",
     "Method",
     "NonFinite",

@@ -40,6 +40,13 @@ def as_data(name: str, tree: PyTree, *, copy: bool = False, take_numbers: bool =
     return jax.tree.unflatten(structure, taken)
 
 
+def outline(tree: PyTree) -> str:
+    """Returns names, shapes and dtypes of arrays in words."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    shapes = [f"{jax.tree_util.keystr(path)} {leaf.dtype} {list(leaf.shape)}".strip() for path, leaf in leaves]
+    return ", ".join(shapes)
+
+
 def _wanted(leaf: Any) -> str:
     if isinstance(leaf, list):
         return (

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as Spec
 from recur._checks import brief, check_bool, check_positive, is_one_of
 from recur._types import Array, Int, PyTree
 from recur.train import _loop
-from recur.train._data import as_data
+from recur.train._data import as_data, outline
 from recur.train._evaluate import evaluate
 from recur.train._feed import Draw, Feed, Rows, drawn, next_boundary
 from recur.train._hooks import Hooks
@@ -138,6 +138,7 @@ class _OnDevice:
     def __init__(self, plan: Plan, feed: Feed, data: PyTree | None, validation: PyTree | None, data_axis: int | None):
         self._static = {"plan": plan, "feed": feed, "data_axis": data_axis}
         self._data = (data, validation)
+        self._outline = outline(data) if data is not None else f"drawn, {feed.batch_size} rows"
 
     def start(self, state: TrainState, position: Any) -> Log:
         del position
@@ -148,6 +149,9 @@ class _OnDevice:
 
     def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
         return run_steps(state, log, *self._data, *map(np.int32, (start, stop, total)), **self._static)
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"data": self._outline}
 
     def position(self) -> None:
         return None

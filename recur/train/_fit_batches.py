@@ -1,5 +1,6 @@
 """Training on batches that come from the host: files too large for the device, sequences of unequal length."""
 
+import copy
 import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, Unpack, runtime_checkable
@@ -18,6 +19,7 @@ from recur.train._data import as_data
 from recur.train._evaluate import Sums, add, batch_size, means, weighed
 from recur.train._fit import check_data_axis, make_plan
 from recur.train._hooks import Hooks
+from recur.train._json import as_json, from_json
 from recur.train._loss import Loss
 from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._method import Method, MethodOptions, as_method
@@ -92,6 +94,8 @@ def fit_batches(
             f"batches: expected an iterator with get_state and set_state, got {type(iterator).__name__}, whose place "
             "cannot be saved; leave out the checkpoints, or read through grain"
         )
+    if hooks.checkpoints is not None:
+        as_json("batches: get_state()", iterator.get_state())
     if validation is not None and iter(validation) is validation:
         raise TypeError(
             f"validation: expected batches that can be read again, got {type(validation).__name__}; make it a list"
@@ -117,7 +121,7 @@ class _FromHost:
 
     def start(self, state: TrainState, position: Any) -> Log:
         if position is not None:
-            self._iterator.set_state(position)
+            self._go_to(position)
         # Looked at for the names of its metrics; the first step takes it.
         self._first = self._next(int(state.step.max()))
         sample = None if self._validation is None else next(self._validation_batches(), None)
@@ -142,8 +146,20 @@ class _FromHost:
                 state, log = run_record(state, log, self._validated(state), slot, plan=plan)
         return state, log
 
+    def fingerprint(self) -> dict[str, str]:
+        return {}
+
     def position(self) -> Any:
-        return self._iterator.get_state()
+        # A copy, as an iterator may hand out what it goes on to change.
+        return from_json(as_json("batches: get_state()", self._iterator.get_state()))
+
+    def _go_to(self, position: Any) -> None:
+        self._iterator.set_state(copy.deepcopy(position))
+        if (found := self.position()) != position:
+            raise ValueError(
+                f"batches: expected an iterator that set_state moves to {str(position)[:100]}, got "
+                f"{type(self._iterator).__name__}, which stands at {str(found)[:100]}; get_state must tell that"
+            )
 
     def batch(self, state: TrainState, index: int, seed: int | None) -> PyTree | None:
         if self._held is not None and self._held[0] == index:
@@ -152,10 +168,10 @@ class _FromHost:
             return None
         else:
             now, (first, position) = self.position(), self._mark
-            self._iterator.set_state(position)
+            self._go_to(position)
             for number in range(first, index + 1):
                 batch = self._next(number)
-            self._iterator.set_state(now)
+            self._go_to(now)
         if self._static["data_axis"] is None:
             return batch
         return jax.tree.map(lambda leaf: leaf[seed] if np.ndim(leaf) else leaf, batch)

@@ -17,15 +17,18 @@ class Hooks:
     Args:
         checkpoints: Where the run is saved, and goes on from if it is there: `fit` then takes no more from its state
             than the form. The last step is always saved, and so is the one before a stop. Beside the newest that one
-            is kept whose newest record has the best `monitor`, by the median over seeds.
+            is kept whose newest record has the best `monitor`, by the median over seeds. Where saving fails, the
+            exception has what was reached as its attribute ``fit``, a `Fit`.
         checkpoint_every_s: Seconds between saves.
-        on_record: Called with every `Record`, before a checkpoint that holds it is saved.
+        on_record: Called with every `Record`, before a checkpoint that holds it is saved. A run that is killed and goes
+            on makes the records after its last checkpoint again. So what has a method ``rewind(step)``, as `JsonLines`
+            has, is called by it before the first step: it forgets what it was told of later steps.
         on_call: Called after every compiled call, of half a second or so, with the steps done and the mean loss of
             those since the last record.
         probe: Looks at the parameters of a seed on the way, ``probe(params) -> pytree of arrays``, compiled and mapped
             over seeds; lag curves and gate statistics, say. Give the same object again to reuse the compiled program.
         probe_every: Steps between two looks: at the steps that are multiples of it, 0 before the first among them.
-        on_probe: Called with every `Probed`.
+        on_probe: Called with every `Probed`, and rewound, in the same way.
         on_nonfinite: Called with every `NonFinite`, a seed whose numbers went wrong while it or others go on.
         explain: Says more of the first bad step of a seed, ``explain(params, batch) -> str`` with the parameters before
             it, "" for nothing: which state of the network is the first that is not finite, say.

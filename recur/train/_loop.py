@@ -1,7 +1,9 @@
 """The training loop as the host sees it: calls of compiled steps, records, checkpoints."""
 
+import contextlib
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,7 +16,7 @@ from recur.train._nonfinite import watched
 from recur.train._processes import agree, gather
 from recur.train._program import RECORDS_PER_CALL, Plan, Source, log_specs, run_probe, state_specs
 from recur.train._records import Probed, Progress, Record
-from recur.train._state import TrainState
+from recur.train._state import TrainState, nothing_yet
 from recur.train._watch import Watch
 
 CALL_S = 0.5
@@ -34,7 +36,23 @@ class Fit(NamedTuple):
 
 
 def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
-    """Trains until `steps` steps are done, or nothing improved for `patience` evaluations.
+    """Trains until `steps` steps are done, or nothing improved for `patience` evaluations; see `_train`."""
+    checkpoints = hooks.checkpoints
+    with contextlib.nullcontext() if checkpoints is None else checkpoints.run(_fingerprint(state, source, plan)):
+        return _train(state, source, plan, steps=steps, patience=patience, hooks=hooks)
+
+
+def _fingerprint(state: TrainState, source: Source, plan: Plan) -> dict[str, str]:
+    """Returns what tells a run from another one, where it has no configuration."""
+    loss = plan.loss
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    return {"loss": name, "optimizer": str(jax.tree.structure(state.opt_state)), **source.fingerprint()}
+
+
+def _train(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
+    """Trains, as the host sees it.
 
     How a run is cut in calls, and where it is stopped and goes on, changes no bit of it.
     """
@@ -42,9 +60,15 @@ def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: 
     state = watched(state, plan.method.on_nonfinite, plan.method.eval_every)
     if hooks.checkpoints is not None and hooks.checkpoints.latest() is not None:
         state, progress = hooks.checkpoints.restore(state)
+        if progress.history and plan.method.monitor not in progress.history[-1].metrics:
+            # The best was that of another metric, with which this one cannot be compared.
+            state = state._replace(best=nothing_yet(state.best))
         state = watched(state, plan.method.on_nonfinite, plan.method.eval_every)
     history, probed = list(progress.history), []
     step = _steps_taken(state)
+    for call in (*hooks.on_record, *hooks.on_probe):
+        if callable(rewind := getattr(call, "rewind", None)):
+            rewind(step)
 
     def is_over() -> bool:
         return step >= steps or (patience is not None and _is_stuck(history, plan, patience))
@@ -94,11 +118,27 @@ def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: 
             if hooks.checkpoints is not None and (is_over() or stopping or wall_s - saved >= hooks.checkpoint_every_s):
                 saved = wall_s
                 progress = Progress(wall_s, history, means, source.position())
-                hooks.checkpoints.save(step, state, progress, _score(history, plan))
-    finally:
+                with _keeping(Fit(state, history, is_over(), probed)):
+                    hooks.checkpoints.save(step, state, progress, _score(history, plan))
+    except BaseException:
         if hooks.checkpoints is not None:
             hooks.checkpoints.wait()
-    return Fit(state, history, is_over(), probed)
+        raise
+    fitted = Fit(state, history, is_over(), probed)
+    if hooks.checkpoints is not None:
+        with _keeping(fitted):
+            hooks.checkpoints.wait()
+    return fitted
+
+
+@contextlib.contextmanager
+def _keeping(fitted: Fit) -> Iterator[None]:
+    """Lets no error of saving lose what was reached: it is the attribute ``fit`` of the exception."""
+    try:
+        yield
+    except Exception as error:
+        error.fit = fitted
+        raise
 
 
 def _steps_taken(state: TrainState) -> int:
@@ -110,19 +150,21 @@ def _steps_taken(state: TrainState) -> int:
 
 def _score(history: Sequence[Record], plan: Plan) -> float | None:
     """Returns how good the newest record is, the lower the better: the median over seeds that are finite."""
-    values = np.atleast_1d(history[-1].metrics[plan.method.monitor]) if history else np.zeros(0)
+    values = np.atleast_1d(history[-1].metrics.get(plan.method.monitor, np.nan)) if history else np.zeros(0)
     values = values[np.isfinite(values)]
     return None if not values.size else float(np.median(-values if plan.method.maximize else values))
 
 
 def _is_stuck(history: Sequence[Record], plan: Plan, patience: int) -> bool:
     """Returns whether no seed improved in the last `patience` records."""
-    if len(history) <= patience:
+    # Validation may begin where a run goes on: what was before cannot be compared.
+    measured = [record.metrics[plan.method.monitor] for record in history if plan.method.monitor in record.metrics]
+    if len(measured) <= patience:
         return False
-    values = np.stack([np.atleast_1d(record.metrics[plan.method.monitor]) for record in history])
+    values = np.stack([np.atleast_1d(value) for value in measured])
     values = np.where(np.isnan(values), np.inf, -values if plan.method.maximize else values)
     best = values.argmin(axis=0)
-    return bool((len(history) - 1 - best >= patience).all())
+    return bool((len(measured) - 1 - best >= patience).all())
 
 
 def _restored(means: dict[str, np.ndarray], empty: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -51,9 +51,10 @@ class Plan:
         at_once = self.method.seeds_at_once if state.step.ndim else None
         return over_seeds(function, mesh=self.method.mesh, at_once=at_once, **options)
 
-    def is_better(self, value: jax.Array, best: jax.Array) -> jax.Array:
-        """Returns whether a value of the monitored metric is finite and beats the best one so far, nan for none."""
-        return jnp.isfinite(value) & (jnp.isnan(best) | (value > best if self.method.maximize else value < best))
+    def is_better(self, value: jax.Array, best: Best) -> jax.Array:
+        """Returns whether a value of the monitored metric is finite and beats the best one so far, if there is one."""
+        beats = value > best.value if self.method.maximize else value < best.value
+        return jnp.isfinite(value) & ((best.step == 0) | beats)
 
 
 class Suspect(NamedTuple):
@@ -85,6 +86,9 @@ class Source(Protocol):
 
     def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
         """Takes the steps `start` to `stop`, of `total` in all, evaluates where that is due, and gives up its input."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """Returns what tells the data from others, in words."""
 
     def position(self) -> Any:
         """Returns where the data stand, as JSON."""
@@ -135,7 +139,7 @@ def record(
     if plan.method.monitor not in metrics:
         raise ValueError(f"monitor: expected one of {sorted(metrics)}, got {plan.method.monitor!r}")
     value = metrics[plan.method.monitor].astype(state.best.value.dtype)
-    better = functools.partial(jnp.where, plan.is_better(value, state.best.value))
+    better = functools.partial(jnp.where, plan.is_better(value, state.best))
     best = jax.tree.map(better, Best(evaluated, value, state.step), state.best)
     records = jax.tree.map(lambda array, value: array.at[slot].set(value), log.records, metrics)
     return state._replace(best=best), log._replace(records=records)

@@ -1,12 +1,14 @@
 """What is known about a run: its evaluations, what was looked up on the way, how far it got."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from recur._types import PyTree
+from recur.train._names import escape, unescape
 
 METRICS = "metrics."
 
@@ -43,25 +45,34 @@ def to_columns(history: Sequence[Record]) -> dict[str, np.ndarray]:
     Arrays ``N.step``, ``N.wall_s`` and ``N.metrics.NAME``, with a first axis of records, N being 0, 1, ... for
     stretches of records with the same metrics. So a long history takes eight bytes a number.
     """
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for number, (names, alike) in enumerate(itertools.groupby(history, _outline)):
         records = list(alike)
         columns[f"{number}.step"] = np.array([record.step for record in records], np.int64)
         columns[f"{number}.wall_s"] = np.array([record.wall_s for record in records], np.float64)
         for name, _ in names:
-            columns[f"{number}.{METRICS}{name}"] = np.stack([record.metrics[name] for record in records])
+            columns[f"{number}.{METRICS}{escape(name)}"] = np.stack([record.metrics[name] for record in records])
     return columns
 
 
-def from_columns(columns: Mapping[str, np.ndarray]) -> list[Record]:
-    """Returns the records that `to_columns` took apart."""
+def check_columns(columns: Mapping[str, Any], stored_bytes: int) -> None:
+    """Raises ValueError where arrays of these shapes are more than so many bytes on the disk can be."""
+    entries = sum(math.prod(column.shape) for column in columns.values())
+    # What hardly changes is compressed well.
+    if entries > 10_000 * (stored_bytes + 1000):
+        raise ValueError(f"{entries:,} entries are declared, which {stored_bytes:,} bytes do not hold")
+
+
+def from_columns(columns: Mapping[str, np.ndarray], *, escaped: bool = True) -> list[Record]:
+    """Returns the records that `to_columns` took apart; up to layout 3 names of metrics were not escaped."""
     stretches: dict[int, dict[str, np.ndarray]] = {}
     for name in sorted(columns):
         number, _, own = name.partition(".")
         stretches.setdefault(int(number), {})[own] = columns[name]
     history = []
     for _, own in sorted(stretches.items()):
-        metrics = {name.removeprefix(METRICS): column for name, column in own.items() if name.startswith(METRICS)}
+        read = unescape if escaped else str
+        metrics = {read(name.removeprefix(METRICS)): own[name] for name in own if name.startswith(METRICS)}
         for place, (step, wall_s) in enumerate(zip(own["step"], own["wall_s"], strict=True)):
             values = {name: np.array(column[place]) for name, column in metrics.items()}
             history.append(Record(int(step), float(wall_s), values))

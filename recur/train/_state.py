@@ -11,7 +11,7 @@ from recur._types import Array, Float, Int, Key, PyTree
 
 
 class Best(NamedTuple):
-    """The parameters at the best evaluation so far, its value and its step; nan and 0 before the first."""
+    """The parameters at the best evaluation so far, its value and its step; inf and 0 before the first."""
 
     params: PyTree
     value: Float[Array, ""]
@@ -106,9 +106,15 @@ def init_state(
         check_floating(f"params{jax.tree_util.keystr(path)}", leaf, "train what has a gradient")
     # Explicit dtypes: a weakly typed leaf would make the second call of a compiled step another program.
     dtype = jnp.result_type(jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(params)))
-    best = Best(jax.tree.map(jnp.copy, params), jnp.full((), jnp.nan, dtype), jnp.zeros((), jnp.int32))
+    # No nan, which whoever hunts one by JAX_DEBUG_NANS would find here.
+    best = Best(jax.tree.map(jnp.copy, params), jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.int32))
     average = jax.tree.map(jnp.copy, params) if check_bool("ema", ema) else None
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), key, best, average, carry)
+
+
+def nothing_yet(best: Best) -> Best:
+    """Returns the mark that nothing was evaluated so far; step 0 is what tells."""
+    return best._replace(value=jnp.full_like(best.value, jnp.inf), step=jnp.zeros_like(best.step))
 
 
 def check_optimizer(optimizer: Any) -> None:

@@ -1,10 +1,10 @@
-"""Makes checkpoint_3.zip beside this file: a checkpoint of the layout that is written today.
+"""Makes checkpoint_4.zip beside this file: a checkpoint of the layout that is written today.
 
     python -m tests.golden.make_checkpoint
 
 A layout that is no longer written stays as its last version wrote it (of recur 0.1.0: checkpoint_1.zip before there
-were manifests, checkpoint_2.zip with the history as JSON), so that what users stored goes on being read. All hold the
-same run.
+were manifests, checkpoint_2.zip with the history as JSON, checkpoint_3.zip with names that are not escaped), so that
+what users stored goes on being read. All hold the same run.
 """
 
 import shutil
@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         with train.Checkpoints(folder, config=CONFIG) as checkpoints:
             checkpoints.save(STEP, state(), PROGRESS, score=0.25)
-        shutil.make_archive(str(path.with_suffix("")), "zip", folder)
+        shutil.make_archive(str(path.with_suffix("")), "zip", folder, str(STEP))
     print(f"{path.name}: {path.stat().st_size} bytes")
 
 

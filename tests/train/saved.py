@@ -25,4 +25,5 @@ def state_at(step):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """What there is but the lock and who has it."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in (".lock", ".owner.json"))

@@ -110,11 +110,11 @@ def test_a_layout_of_a_later_version_is_refused(tmp_path):
     _manifest.write_manifest(tmp_path / "1")
     with train.Checkpoints(tmp_path) as checkpoints:
         for read in (lambda: checkpoints.restore(state_of()), checkpoints.progress, checkpoints.config):
-            with pytest.raises(ValueError, match=r"1: checkpoint of layout 9, written by recur 7.0; .* layouts 1 to 3"):
+            with pytest.raises(ValueError, match=r"1: checkpoint of layout 9, written by recur 7.0; .* layouts 1 to 4"):
                 read()
 
 
-@pytest.mark.parametrize("layout", [1, 2, 3])
+@pytest.mark.parametrize("layout", [1, 2, 3, 4])
 def test_stored_checkpoints_are_read(tmp_path, layout):
     """Of each layout there ever was, made by `tests.golden.make_checkpoint`."""
     shutil.unpack_archive(make_checkpoint.path_of(layout), tmp_path)
@@ -134,7 +134,7 @@ def test_stored_checkpoints_are_read(tmp_path, layout):
     same_history(progress.history, make_checkpoint.PROGRESS.history)
 
 
-@pytest.mark.parametrize("layout", [1, 2, 3])
+@pytest.mark.parametrize("layout", [1, 2, 3, 4])
 @pytest.mark.parametrize("policy", train.ON_NONFINITE)
 def test_stored_checkpoints_of_before_steps_were_refused_are_gone_on_from(tmp_path, layout, policy):
     """They count no bad steps: the counters begin, and what is saved next has them."""

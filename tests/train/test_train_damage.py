@@ -1,15 +1,18 @@
 """Checkpoints that were damaged, and disks that are full."""
 
+import json
+import os
 import re
 import resource
 
 import jax
 import jax.numpy as jnp
 import pytest
+import tensorstore
 from saved import ADAM, NOTHING, fill, names, state_at
 
 from recur import train
-from recur.train import _room
+from recur.train import _manifest, _room
 
 
 def truncate(path):
@@ -141,3 +144,76 @@ def test_a_disk_that_fills_up_during_a_save_leaves_the_one_before(tmp_path, file
         again.save(2, state_at(2), NOTHING)
         again.wait()
         assert names(tmp_path) == ["1", "2"]
+
+
+def rewrite(folder, change):
+    """Changes what a manifest or the JSON says, as a stranger may; the manifest then fits the files again."""
+    about = folder / "progress" / "metadata"
+    about.write_text(json.dumps(change(json.loads(about.read_text()))))
+    _manifest.write_manifest(folder)
+
+
+def listed(folder, **entries):
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps({"files": json.loads(manifest.read_text())["files"] | entries}))
+
+
+MALFORMED = {
+    "device": lambda path: listed(path, **{"/dev/zero": {"bytes": 0, "sha256": ""}}),
+    "outside": lambda path: listed(path, **{"../../secret": {"bytes": 0, "sha256": ""}}),
+    "link to a device": lambda path: swap(path / "state" / "_METADATA", lambda p: p.symlink_to("/dev/zero")),
+    "pipe": lambda path: swap(path / "progress" / "metadata", os.mkfifo),
+    "size": lambda path: (path / "manifest.json").write_text('{"files": {"state/_METADATA": {"bytes": 1e999}}}'),
+    "list": lambda path: (path / "manifest.json").write_text("[[]]"),
+    "deep": lambda path: (path / "manifest.json").write_text("[" * 100_000),
+    "bytes": lambda path: (path / "manifest.json").write_bytes(b"\xff\xfe"),
+    "layout": lambda path: rewrite(path, lambda fields: fields | {"layout": "four"}),
+    "fields": lambda path: rewrite(path, lambda fields: {"layout": 4}),
+    "no object": lambda path: rewrite(path, lambda fields: [fields]),
+    "seconds": lambda path: rewrite(path, lambda fields: fields | {"wall_s": "long"}),
+    "means": lambda path: rewrite(path, lambda fields: fields | {"means": {"loss": "low"}}),
+    "empty": lambda path: rewrite(path, lambda fields: fields | {"empty": {"params.w": ["float32", [10**10]]}}),
+    "score": lambda path: rewrite(path, lambda fields: fields | {"score": {}}),
+    "config": lambda path: rewrite(path, lambda fields: fields | {"config": "gru"}),
+    "arrays": lambda path: rewrite(path, lambda fields: remove(path / "state" / "manifest.ocdbt") or fields),
+}
+
+
+def swap(path, make):
+    path.unlink()
+    make(path)
+
+
+def opened_and_restored(folder):
+    checkpoints = train.Checkpoints(folder)
+    return checkpoints, *checkpoints.restore(state_at(0))
+
+
+# TensorStore tells of what it could not read there, too.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_files_of_strangers_are_damaged_and_the_older_one_is_taken(tmp_path, kind):
+    fill(tmp_path, [None, None])
+    MALFORMED[kind](tmp_path / "2")
+    with pytest.warns(UserWarning, match=f"damaged checkpoint, passed over: {re.escape(str(tmp_path / '2'))}"):
+        checkpoints, state, progress = opened_and_restored(tmp_path)
+    with checkpoints:
+        assert (float(state.params["kernel"][0, 0]), progress.wall_s) == (1, 1)
+        assert checkpoints.steps() == [1]
+        checkpoints.save(3, state_at(3), NOTHING)
+        checkpoints.wait()
+    assert names(tmp_path) == ["1", "2.damaged", "3"]
+
+
+def test_arrays_that_are_declared_only_are_not_made(tmp_path):
+    """A history of 1e10 records in a file of a few bytes: 80 GB."""
+    fill(tmp_path, [None, None])
+    history = tmp_path / "2" / "history"
+    kvstore = {"driver": "ocdbt", "base": f"file://{history}/", "path": "0.step/"}
+    spec = {"driver": "zarr", "kvstore": kvstore, "metadata": {"shape": [10**10], "dtype": "<i8", "chunks": [1]}}
+    tensorstore.open(spec, create=True, delete_existing=True).result()
+    _manifest.write_manifest(tmp_path / "2")
+    with train.Checkpoints(tmp_path) as checkpoints:
+        with pytest.warns(UserWarning, match="2/history: 10,000,000,.* entries are declared, which "):
+            state, progress = checkpoints.restore(state_at(0))
+        assert (float(state.params["kernel"][0, 0]), progress.wall_s) == (1, 1)
