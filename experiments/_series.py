@@ -1,9 +1,11 @@
 """Series to forecast: read, parted in time, scaled; how far forecasts are off, beside those of who only repeats."""
 
 import glob
+import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -38,12 +40,12 @@ class Series(NamedTuple):
         return ((self.values - self.mean) / self.scale)[:, None].astype(np.float32)
 
 
-def read(pattern: str, window: int, period_steps: int) -> dict[str, Series]:
-    """Reads every number column of a CSV file, or of the files of a pattern; see `part`."""
-    return {name: part(name, column, window, period_steps) for name, column in _columns(pattern).items()}
+def read(pattern: str, window: int, period_steps: int, **options: Any) -> dict[str, Series]:
+    """Reads number columns of a CSV file, or of the files of a pattern; see `part`, `tasks.read_series` for options."""
+    return {name: part(name, column, window, period_steps) for name, column in _columns(pattern, options).items()}
 
 
-def read_other(pattern: str, known: Mapping[str, Series], window: int) -> dict[str, tuple[Series, int]]:
+def read_other(pattern: str, known: Mapping[str, Series], window: int, **options: Any) -> dict[str, tuple[Series, int]]:
     """Reads series to be forecast as wholes, each with the first step that has a window and a season before it.
 
     They are scaled, and have a season, as the training series of their name; as the only one, whatever their names.
@@ -54,7 +56,7 @@ def read_other(pattern: str, known: Mapping[str, Series], window: int) -> dict[s
     Raises:
         ValueError: As `read`; a series that is too short; a name that none of several training series has.
     """
-    found, columns = {}, _columns(pattern)
+    found, columns = {}, _columns(pattern, options)
     for name, values in columns.items():
         if len(known) > 1 and name not in known:
             raise ValueError(f"eval_data: expected series named as one of {sorted(known)}, got {name}; rename the file")
@@ -69,13 +71,21 @@ def read_other(pattern: str, known: Mapping[str, Series], window: int) -> dict[s
     return found
 
 
-def _columns(pattern: str) -> dict[str, np.ndarray]:
-    found = {}
-    for path in sorted(glob.glob(pattern)) or [pattern]:
-        columns = tasks.read_series(path).T
-        name = Path(path).stem
-        found |= {f"{name}_{n}" if len(columns) > 1 else name: column for n, column in enumerate(columns)}
-    return found
+def _columns(pattern: str, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns each column by the name of its file, with the folders that tell files of one name apart."""
+    paths = [Path(path) for path in sorted(glob.glob(pattern)) or [pattern]]
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        top = os.path.commonpath([path.parent for path in paths])
+        names = ["_".join(path.relative_to(top).with_suffix("").parts) for path in paths]
+    found = []
+    for name, path in zip(names, paths, strict=True):
+        columns = tasks.read_series(path, **options).T
+        found += [(f"{name}_{n}" if len(columns) > 1 else name, column) for n, column in enumerate(columns)]
+    twice = next((name for name, count in Counter(name for name, _ in found).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"data: expected series of distinct names, got {twice!r} twice in {pattern}; rename a file")
+    return dict(found)
 
 
 def part(name: str, values: np.ndarray, window: int, period_steps: int) -> Series:

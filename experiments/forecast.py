@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # Of the built-in series, the same one for all seeds.
 COUNT, PERIOD = 2400, 24
 LOOKED_AT, SHOWN_STEPS = 16, 400
+HEADERS = {"auto": None, "yes": True, "no": False}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,34 @@ class Config(_config.RunConfig):
     epochs: int = _config.option(30, "Passes over the training windows.", least=1)
     learning_rate: float = _config.option(3e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
     schedule: str = _config.option("cosine", "Step size over the run.")
-    data: str = _config.option("", "CSV file with a header to train on, or a pattern of several.")
+    data: str = _config.option("", "CSV file to train on, or a pattern of several.")
     eval_data: str = _config.option("", "Such a file or pattern to evaluate on at the end.")
+    columns: str = _config.option("", "Columns to read, names with commas between; empty for all but the time.")
+    delimiter: str = _config.option("", "What parts the cells of a row; empty to find it.")
+    decimal: str = _config.option(".", "Decimal sign: . or ,")
+    header: str = _config.option("auto", "Whether the first row has names: yes, no, auto (it must, and no numbers).")
+    time: str = _config.option("", "Column of times; empty for the first one if it holds no numbers.")
+    time_format: str = _config.option("", "Format of dates, such as %d.%m.%Y; empty to find it.")
+    unsorted: str = _config.option("refuse", "What to do with rows out of order: refuse, sort.")
+    missing: str = _config.option("refuse", "What to do where a value is missing: refuse, forward, interpolate.")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Options of `tasks.read_series`."""
+        if self.header not in HEADERS:
+            raise ValueError(f"header: expected one of {list(HEADERS)}, got {self.header!r}")
+        if self.missing == "mask":
+            raise ValueError("missing: expected refuse, forward or interpolate, got 'mask': each column is forecast")
+        return {
+            "columns": [name.strip() for name in self.columns.split(",")] if self.columns else None,
+            "delimiter": self.delimiter or None,
+            "decimal": self.decimal,
+            "header": HEADERS[self.header],
+            "time": self.time or None,
+            "time_format": self.time_format or None,
+            "unsorted": self.unsorted,
+            "missing": self.missing,
+        }
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -59,7 +86,11 @@ def train(config: Config) -> dict[str, Any]:
 
 def _pose(config: Config) -> _problem.Problem:
     model = _forecaster.forecaster(config.cell, config.hidden_size, config.layers)
-    series = _series.read(config.data, config.window, config.period_steps) if config.data else _built_in(config)
+    reading = config.reading
+    if config.data:
+        series = _series.read(config.data, config.window, config.period_steps, **reading)
+    else:
+        series = _built_in(config)
     for name, one in series.items():
         print(
             f"{name}: {len(one.values)} steps, the last {len(one.values) - one.test} to forecast, "
@@ -69,7 +100,7 @@ def _pose(config: Config) -> _problem.Problem:
     # By the prefix of their metrics: a series, and the first step that is forecast.
     tested = {f"{name}." if len(series) > 1 else "": (one, one.test) for name, one in series.items()}
     if config.eval_data:
-        tested |= _series.read_other(config.eval_data, series, config.window)
+        tested |= _series.read_other(config.eval_data, series, config.window, **reading)
     samples, validation = _series.samples(series.values(), config.window)
 
     def measure(params):

@@ -281,6 +281,26 @@ def test_a_forecast_of_files_and_of_others_when_it_is_finished(tmp_path):
         forecast.train(forecast.Config(**options, eval_data=str(tmp_path / "c.csv")))
 
 
+def test_files_of_one_name_are_several_series(tmp_path):
+    rows = {place: "".join(f"{place + n % 7};{n}\n" for n in range(60)) for place in (0, 100)}
+    for folder, place in (("a", 0), ("b", 100)):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "flow.csv", "v;w\n" + rows[place])
+    found = _series.read(str(tmp_path / "*" / "flow.csv"), 5, 0, columns=["v"])
+    assert {name: one.values[0] for name, one in found.items()} == {"a_flow": 0, "b_flow": 100}
+    write(tmp_path / "two.csv", "x,y\n" + rows[0].replace(";", ","))
+    write(tmp_path / "two_0.csv", "x\n" + "1\n2\n" * 30)
+    with pytest.raises(ValueError, match="expected series of distinct names, got 'two_0' twice"):
+        _series.read(str(tmp_path / "*.csv"), 5, 0)
+    flags = forecast.Config(columns="v, w", delimiter=";", decimal=",", header="no", time="t", missing="forward")
+    path = write(tmp_path / "flags.csv", "1990-01-01;1,5\n1990-01-02;\n")
+    assert tasks.read_series(path, **flags.reading | {"columns": [1], "time": 0}).tolist() == [[1.5], [1.5]]
+    assert flags.reading["columns"] == ["v", "w"]
+    for wrong in ({"header": "maybe"}, {"missing": "mask"}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+            forecast.train(forecast.Config(workdir=str(tmp_path / "run"), **wrong))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

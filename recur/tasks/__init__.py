@@ -51,7 +51,9 @@ from recur.tasks._sample_translation import sample_translation
 from recur.tasks._seasonal import seasonal_series
 from recur.tasks._seasonal import seasonal_series_floor
 from recur.tasks._seasonal import sliding_windows
+from recur.tasks._series import Table
 from recur.tasks._series import read_series
+from recur.tasks._series import read_table
 from recur.tasks._sine import sine_with_gap
 from recur.tasks._sine import sine_with_gap_floor
 from recur.tasks._split import hold_out
@@ -82,6 +84,7 @@ __all__ = [
     "Lines",
     "Pairs",
     "Sentence",
+    "Table",
     "Unknown",
     "Videos",
     "Vocabulary",
@@ -120,6 +123,7 @@ __all__ = [
     "read_lines",
     "read_pairs",
     "read_series",
+    "read_table",
     "read_text",
     "sample_paragraph",
     "sample_sentiment",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recur._checks import check_positive, is_one_of
+from recur.tasks._extras import extra
 
 Remainder = Literal["keep", "drop"]
 Batch = dict[str, np.ndarray]
@@ -44,7 +45,7 @@ class Batches(Sequence[Batch]):
 
     def __iter__(self) -> Any:
         """Returns a `grain.DatasetIterator` that stands before the first batch."""
-        grain = _grain()
+        grain = extra("grain", "batches")
         options = grain.ReadOptions(num_threads=min(self._read_ahead, 1), prefetch_buffer_size=self._read_ahead)
         return iter(grain.MapDataset.source(self).to_iter_dataset(options))
 
@@ -70,11 +71,3 @@ def rows_of(part: tuple[int, int], batch_size: int) -> slice:
         )
     size = batch_size // count
     return slice(index * size, (index + 1) * size)
-
-
-def _grain() -> Any:
-    try:
-        import grain
-    except ImportError:
-        raise ImportError("batches: expected grain, got none; pip install 'recur[data]'") from None
-    return grain

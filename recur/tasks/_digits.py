@@ -6,6 +6,7 @@ import numpy as np
 
 from recur._checks import as_numbers, brief, check_number, check_positive
 from recur._types import Array, Key
+from recur.tasks._extras import extra
 from recur.tasks._random import host_generator
 
 DIGIT_NAMES = {
@@ -50,11 +51,7 @@ def load_digits() -> Digits:
     Reference:
         Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, https://doi.org/10.24432/C50P49.
     """
-    try:
-        from sklearn import datasets
-    except ImportError:
-        raise ImportError("digits: expected scikit-learn, got none; pip install 'recur[data]'") from None
-    bunch = datasets.load_digits()
+    bunch = extra("sklearn.datasets", "load_digits").load_digits()
     return Digits((bunch.images / 16.0).astype(np.float32), bunch.target.astype(np.int32))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from recur._checks import as_numpy, as_whole_numbers, brief, check_number, check_sized
+from recur.tasks._extras import extra
 
 
 def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -77,10 +78,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, lower: bool =
     for name, texts in {"predictions": predictions, "references": references}.items():
         if not all(isinstance(text, str) for text in texts):
             raise TypeError(f"{name}: expected sentences as strings, got {brief(texts)}")
-    try:
-        import sacrebleu
-    except ImportError:
-        raise ImportError("bleu: expected sacrebleu, got none; pip install 'recur[data]'") from None
+    sacrebleu = extra("sacrebleu", "bleu")
     # force: it need not warn that a text looks tokenized.
     return sacrebleu.corpus_bleu(list(predictions), [list(references)], lowercase=lower, force=True).score
 

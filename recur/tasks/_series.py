@@ -1,62 +1,250 @@
-"""Number columns of CSV files."""
+"""Number columns of CSV files, beside their times."""
 
-import csv
-import io
-import math
+import bisect
 import os
-import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from recur._checks import brief
-from recur.tasks._text import read_text
+from recur._checks import as_list, brief, check_bool, is_one_of
+from recur.tasks._extras import extra
+from recur.tasks._rows import Rows, could_be_number, is_missing, number, read_rows
+from recur.tasks._times import gaps_of, is_ordered, parse_times
 
-# What float() takes and a column of numbers has: no underscores, no words. Only one part of it can match a digit, so
-# that a cell of thousands of them is read in one go.
-_NUMBER = re.compile(r"\s*[+-]?(\d+(?:\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+Missing = Literal["refuse", "forward", "interpolate", "mask"]
+Unsorted = Literal["refuse", "sort"]
+_FILL = "fill it in, remove the line, or say missing='forward', 'interpolate' or 'mask'"
 
 
-def read_series(path: str | os.PathLike) -> np.ndarray:
-    """Reads the number columns of a CSV file with a header; a first column that holds no numbers is taken as dates.
+class Table(NamedTuple):
+    """Columns of numbers, and when each row was.
+
+    Args:
+        values: float64 ``[N, X]``; with ``missing="mask"`` ``[N, 2 X]``: 0 for what is missing, and after all columns
+            a channel for each, 1 where its value is there, and 0 where it is missing.
+        names: Of the columns, ``[X]``.
+        times: Of the rows, ``[N]``: datetime64 in UTC, or float64; None without a time column, and for dates such as
+            2/3/1990 throughout, which may be the second of March or the third of February.
+        gaps: float64 ``[N]``, the time since the row before: in seconds for dates, otherwise in the unit of the
+            column; 0 for the first row. None where `times` is.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    times: np.ndarray | None
+    gaps: np.ndarray | None
+
+
+def read_series(
+    path: str | os.PathLike,
+    *,
+    columns: Sequence[str | int] | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    header: bool | None = None,
+    time: str | int | None = None,
+    time_format: str | None = None,
+    unsorted: Unsorted = "refuse",
+    missing: Missing = "refuse",
+) -> np.ndarray:
+    r"""Reads the number columns of a CSV file; `read_table` says what the options do, and returns the times too.
 
     Returns:
-        float64 ``[N, X]``, rows in file order.
+        float64 ``[N, X]``, or ``[N, 2 X]`` with ``missing="mask"``.
 
     Raises:
-        ValueError: A missing, unreadable or empty file, bytes that are no UTF-8, a row with other columns than the
-            header, an empty cell, text in a number column, nan or inf; file, line and column are named.
+        ImportError: As `read_table`.
+        TypeError: As `read_table`.
+        ValueError: As `read_table`.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "a.csv"
+        ...     _ = path.write_text("day;wind;rain\n1990-01-02;3,5;0\n1990-01-03;;2\n1990-01-05;4,5;1\n")
+        ...     read_series(path, decimal=",", columns=["wind"], missing="forward").tolist()
+        [[3.5], [3.5], [4.5]]
     """
-    reader = csv.reader(io.StringIO(read_text(path)))
-    try:
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise ValueError(f"data: expected CSV, got {error} in line {reader.line_num} of {path}; mend it") from None
-    if len(rows) < 2:
-        raise ValueError(f"data: expected a header and rows of numbers, got {len(rows)} lines in {path}")
-    (_, header), (_, first) = rows[:2]
-    if all(_number(cell) is not None for cell in header):
+    return read_table(
+        path,
+        columns=columns,
+        delimiter=delimiter,
+        decimal=decimal,
+        header=header,
+        time=time,
+        time_format=time_format,
+        unsorted=unsorted,
+        missing=missing,
+    ).values
+
+
+def read_table(
+    path: str | os.PathLike,
+    *,
+    columns: Sequence[str | int] | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    header: bool | None = None,
+    time: str | int | None = None,
+    time_format: str | None = None,
+    unsorted: Unsorted = "refuse",
+    missing: Missing = "refuse",
+) -> Table:
+    """Reads the number columns of a CSV file and its time column.
+
+    Args:
+        path: A UTF-8 file.
+        columns: The columns to read, by their names in the header, or by their numbers from 0; by default all but the
+            time column.
+        delimiter: What parts the cells; by default the one of comma, semicolon, tab and ``|`` that parts all rows in
+            equally many.
+        decimal: ``"."`` or ``","``.
+        header: Whether the first row holds the names of the columns. By default it must, and none of its cells may be
+            a number or a date.
+        time: The column of times, by name or number. By default, where no `columns` are named, the first of several
+            columns if it holds no number: dates, or labels that are numbered (d1, d2).
+        time_format: Of dates, as in ``"%d.%m.%Y"``; by default found by pandas.
+        unsorted: What to do where times are not in order: ``"refuse"``, or ``"sort"`` the rows.
+        missing: What to do where a value is missing (an empty cell, NA, NaN, null, ?, -): ``"refuse"``,
+            ``"forward"`` repeats the last one, ``"interpolate"`` draws a line, in time where there is a time column,
+            between the one before and the one after, ``"mask"`` adds a channel for each column. Nothing fills what is
+            missing before the first value, or for a line after the last one: that is refused.
+
+    Returns:
+        `Table`.
+
+    Raises:
+        ImportError: pandas is missing, which parses dates and fills in values.
+        TypeError: An option of another type.
+        ValueError: A missing, unreadable or empty file, bytes that are no UTF-8, rows of unequal length, several
+            signs that part the rows, a first row of numbers, an unknown or unnamed column, a column of text, a
+            missing value, nan or inf, times that are none, out of order or that can be read in two ways; file, line
+            and column are named.
+    """
+    _check_options(columns, delimiter, decimal, header, time_format, unsorted, missing)
+    rows = read_rows(path, delimiter, decimal, header)
+    timed = _time_column(rows) if time is None and columns is None else None
+    timed = timed if time is None else _place("time", time, rows, path)
+    if columns is None:
+        chosen = [place for place in range(len(rows.names)) if place != timed]
+        unnamed = next((place for place in chosen if not rows.names[place]), None)
+        if unnamed is not None or not chosen:
+            found = "none" if not chosen else f"none for column {unnamed}"
+            raise ValueError(f"data: expected columns with names, got {found} in {path}; choose them with columns=")
+    else:
+        chosen = [_place("columns", name, rows, path) for name in columns]
+    times = None
+    if timed is not None:
+        times = _times(rows, timed, decimal, time_format, unsorted, path, is_asked_for=time is not None)
+    values = np.stack([_numbers(rows, place, decimal, missing, path) for place in chosen], axis=1)
+    if times is not None and not is_ordered(times):
+        order = np.argsort(times, kind="stable")
+        values, times = values[order], times[order]
+    values = _filled(values, times, missing, [rows.names[place] for place in chosen], path)
+    gaps = None if times is None else gaps_of(times)
+    return Table(values, tuple(rows.names[place] for place in chosen), times, gaps)
+
+
+def _check_options(columns, delimiter, decimal, header, time_format, unsorted, missing) -> None:
+    if isinstance(columns, str):
+        raise TypeError(f"columns: expected a list of names, got {columns!r}; put it in a list")
+    if columns is not None and not as_list("columns", columns):
+        raise ValueError("columns: expected at least one name, got none; leave it out for all")
+    is_sign = isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '\r\n"'
+    if delimiter is not None and not is_sign:
+        raise ValueError(f"delimiter: expected one sign such as ';' or '\\t', got {brief(delimiter)}")
+    for name, value, choices in (
+        ("decimal", decimal, (".", ",")),
+        ("unsorted", unsorted, ("refuse", "sort")),
+        ("missing", missing, ("refuse", "forward", "interpolate", "mask")),
+    ):
+        if not is_one_of(value, choices):
+            raise ValueError(f"{name}: expected one of {list(choices)}, got {brief(value)}")
+    if header is not None:
+        check_bool("header", header)
+    if time_format is not None and not isinstance(time_format, str):
+        raise TypeError(f"time_format: expected a format such as '%d.%m.%Y', got {brief(time_format)}")
+
+
+def _place(argument: str, name: str | int, rows: Rows, path: str | os.PathLike) -> int:
+    """Returns the number of a column."""
+    if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(rows.names):
+        return name
+    if not isinstance(name, str) or rows.names.count(name) != 1:
+        found = "two of that name" if isinstance(name, str) and name in rows.names else brief(list(rows.names))
+        raise ValueError(f"{argument}: expected a column of {path}, got {brief(name)} where there are {found}")
+    return rows.names.index(name)
+
+
+def _time_column(rows: Rows) -> int | None:
+    """Returns 0 where the first of several columns holds no number at all, and so has to be one of times."""
+    if len(rows.names) == 1 or any(could_be_number(row[0]) for row in rows.cells):
+        return None
+    return 0
+
+
+def _times(rows, place, decimal, time_format, unsorted, path, *, is_asked_for) -> np.ndarray | None:
+    cells, name = [row[place] for row in rows.cells], rows.names[place]
+    found = parse_times(cells, decimal, time_format)
+    if not found:
+        upto = range(1, len(cells))
+        at = bisect.bisect_left(upto, True, key=lambda n: not parse_times(cells[:n], decimal, time_format))
         raise ValueError(
-            f"data: expected a header in line 1, got the numbers {brief(header)} in {path}; add column names"
+            f"data: expected dates or numbers in column {name!r}, got {cells[at][:60]!r} in line {rows.lines[at]} of "
+            f"{path}; mend the line, say time_format=, or choose the columns to read with columns="
         )
-    skip = 1 if len(header) > 1 and first[0].strip() and _number(first[0]) is None else 0
-    values = []
-    for line, row in rows[1:]:
-        if len(row) != len(header):
+    if unsorted == "refuse" and not is_ordered(found[0]):
+        at = int(np.flatnonzero(found[0][1:] < found[0][:-1])[0]) + 1
+        raise ValueError(
+            f"data: expected times in order in column {name!r}, got {cells[at][:60]!r} after {cells[at - 1][:60]!r} "
+            f"in line {rows.lines[at]} of {path}; say unsorted='sort', or time_format= if they were misread"
+        )
+    if len(found) > 1 and (is_asked_for or not is_ordered(found[0])):
+        raise ValueError(
+            f"data: expected dates of one reading in column {name!r}, got {cells[0][:60]!r}, which may be day or month "
+            f"first, in {path}; say time_format='%d/%m/%Y' or '%m/%d/%Y'"
+        )
+    return found[0] if len(found) == 1 else None
+
+
+def _numbers(rows: Rows, place: int, decimal: str, missing: Missing, path: str | os.PathLike) -> np.ndarray:
+    """Returns a column, NaN for what is missing."""
+    values = np.full(len(rows.cells), np.nan)
+    for n, (line, row) in enumerate(zip(rows.lines, rows.cells, strict=True)):
+        found = number(row[place], decimal)
+        if found is not None:
+            values[n] = found
+        elif missing == "refuse" or not is_missing(row[place]):
+            remedy = _FILL if is_missing(row[place]) else "mend it, remove the line, or choose other columns"
+            if number(row[place], "," if decimal == "." else ".") is not None:
+                other = "," if decimal == "." else "."
+                remedy = f"say decimal={other!r} if that is what it is, or write thousands without a sign"
             raise ValueError(
-                f"data: expected {len(header)} columns, got {len(row)} in line {line} of {path}; mend the line"
+                f"data: expected a number in column {rows.names[place]!r}, got {row[place][:60]!r} in line {line} of "
+                f"{path}; {remedy}"
             )
-        for name, cell in zip(header[skip:], row[skip:], strict=True):
-            number = _number(cell)
-            if number is None:
-                raise ValueError(
-                    f"data: expected a number in column {name!r}, got {cell[:60]!r} in line {line} of {path}; "
-                    "fill it in, or remove the line"
-                )
-            values.append(number)
-    return np.array(values).reshape(len(rows) - 1, len(header) - skip)
+    return values
 
 
-def _number(cell: str) -> float | None:
-    """Returns the number of a cell; None for text, nothing, nan and what overflows."""
-    number = float(cell) if _NUMBER.fullmatch(cell) else math.nan
-    return number if math.isfinite(number) else None
+def _filled(values, times, missing: Missing, names: Sequence[str], path: str | os.PathLike) -> np.ndarray:
+    is_there = np.isfinite(values)
+    if missing == "mask":
+        return np.concatenate([np.where(is_there, values, 0), is_there], axis=1)
+    if is_there.all():
+        return values
+    frame = extra("pandas", "read_series").DataFrame(values)
+    if missing == "interpolate":
+        if times is not None:
+            frame.index = times
+        filled = frame.interpolate("linear" if times is None else "index", limit_area="inside").to_numpy()
+    else:
+        filled = frame.ffill().to_numpy()
+    if not np.isfinite(filled).all():
+        place = int(np.argwhere(~np.isfinite(filled))[0, 1])
+        where = "before and after" if missing == "interpolate" else "before"
+        raise ValueError(
+            f"data: expected values {where} what is missing in column {names[place]!r}, got none in {path}; "
+            "cut these rows off, or say missing='mask'"
+        )
+    return filled
