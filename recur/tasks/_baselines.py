@@ -56,10 +56,10 @@ def bigram_perplexity(train: np.ndarray, held_out: np.ndarray, size: int) -> flo
         https://nrs.harvard.edu/urn-3:HUL.InstRepos:25104739, section 2.6.
     """
     train, held_out, size = _read_tokens(train, held_out, size)
-    pairs, counts = np.unique(train[:-1].astype(np.int64) * size + train[1:], return_counts=True)
+    pairs, counts = np.unique(train[:-1] * size + train[1:], return_counts=True)
     followed = np.bincount(train[:-1], minlength=size)
     distinct = np.bincount(pairs // size, minlength=size)
-    before, token = held_out[:-1].astype(np.int64), held_out[1:]
+    before, token = held_out[:-1], held_out[1:]
     place = np.minimum(np.searchsorted(pairs, before * size + token), len(pairs) - 1)
     count = np.where(pairs[place] == before * size + token, counts[place], 0)
     unigram, total = _unigram(train, size)[token], followed[before] + distinct[before]
@@ -177,5 +177,6 @@ def _read_tokens(train: Any, held_out: Any, size: int) -> tuple[np.ndarray, np.n
             )
         if ids.min() < 0 or ids.max() >= size:
             raise ValueError(f"{name}: expected numbers 0 to {size - 1}, got {ids.min()} to {ids.max()}; raise size")
-        read.append(ids)
+        # Narrow integers would overflow in the number of a pair, and counting takes no unsigned ones of 64 bits.
+        read.append(ids.astype(np.int64))
     return *read, size

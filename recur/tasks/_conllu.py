@@ -35,19 +35,33 @@ def read_conllu(path: str | os.PathLike) -> list[Sentence]:
 
     Raises:
         ValueError: A file that cannot be read, holds no sentence, or has a line that is no CoNLL-U: other than 10
-            columns, an id out of order, an empty column, a tag that is not universal; file and line are named.
+            columns, an id out of order, a range whose words do not come, an empty column, a tag that is not universal;
+            file and line are named.
 
     Reference:
         https://universaldependencies.org/format.html, https://universaldependencies.org/u/pos/
     """
     sentences, words, tags = [], [], []
+    # The last word that a range has promised, and where.
+    promised, promise = 0, ""
     for number, line in enumerate([*read_text(path).split("\n"), ""], start=1):
         if not line.strip():
+            if len(words) < promised:
+                raise ValueError(
+                    f"data: expected words up to {promised}, got {len(words)} after the range in {promise}"
+                )
             if words:
                 sentences.append(Sentence(tuple(words), tuple(tags)))
-            words, tags = [], []
+            words, tags, promised = [], [], 0
         elif not line.startswith("#"):
-            word = _word(line, len(words), f"line {number} of {path}; mend the line")
+            where = f"line {number} of {path}; mend the line"
+            word, last = _word(line, len(words), where)
+            if last:
+                if len(words) < promised:
+                    raise ValueError(
+                        f"data: expected word {len(words) + 1} of the range before, got a range in {where}"
+                    )
+                promised, promise = last, where
             if word is not None:
                 words.append(word[0])
                 tags.append(word[1])
@@ -56,8 +70,11 @@ def read_conllu(path: str | os.PathLike) -> list[Sentence]:
     return sentences
 
 
-def _word(line: str, before: int, where: str) -> tuple[str, str] | None:
-    """Returns word and tag of a line, `before` words into the sentence; None for a range or an empty node."""
+def _word(line: str, before: int, where: str) -> tuple[tuple[str, str] | None, int]:
+    """Returns word and tag of a line, `before` words into the sentence, None for a range or an empty node.
+
+    Also the last word of a range, otherwise 0.
+    """
     columns = line.split("\t")
     if len(columns) != _COLUMNS:
         raise ValueError(f"data: expected {_COLUMNS} columns parted by tabs, got {len(columns)} in {where}")
@@ -73,7 +90,7 @@ def _word(line: str, before: int, where: str) -> tuple[str, str] | None:
     if first != due or (kind == "-" and last < first):
         raise ValueError(f"data: expected id {before + 1} after {before} words, got {columns[0]!r} in {where}")
     if kind:
-        return None
+        return None, last if kind == "-" else 0
     if columns[3] not in UPOS:
         raise ValueError(f"data: expected a universal tag of {', '.join(UPOS)}, got {columns[3]!r} in {where}")
-    return columns[1].strip(), columns[3]
+    return (columns[1].strip(), columns[3]), 0

@@ -1,6 +1,7 @@
 """Figures of merit that belong to data, on the host."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from recur._checks import as_numpy, as_whole_numbers, brief, check_number, check_sized
 from recur.tasks._extras import extra
+
+_LARGEST_LOG = math.log(sys.float_info.max)
 
 
 def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -38,10 +41,12 @@ def token_accuracy(predictions: np.ndarray, targets: np.ndarray, mask: np.ndarra
 
 
 def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> float:
-    """Returns the share of predictions, strings, lists or arrays, that are wholly right.
+    """Returns the share of predictions, strings, lists, tuples or arrays, that are wholly right.
+
+    Lists, tuples and arrays of the same entries are equal.
 
     Raises:
-        TypeError: Something that cannot be compared as a whole, such as lists of arrays.
+        TypeError: A bare string in place of a list of them, or a string that is compared with a list of tokens.
         ValueError: Unequal numbers, or none.
 
     Example:
@@ -49,14 +54,17 @@ def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> float:
         0.5
     """
     _check_aligned(predictions, references)
-    pairs = zip(map(_as_plain, predictions), map(_as_plain, references), strict=True)
+    right = 0
     try:
-        right = [bool(given == wanted) for given, wanted in pairs]
-    except (ValueError, TypeError, OverflowError) as error:
+        for given, wanted in zip(map(_as_plain, predictions), map(_as_plain, references), strict=True):
+            if isinstance(given, list) != isinstance(wanted, list):
+                raise TypeError(f"{brief(given)} beside {brief(wanted)}; split both, or none")
+            right += bool(given == wanted)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise TypeError(
             f"predictions: expected strings or lists of numbers, got {brief(predictions)}: {error}"
         ) from None
-    return sum(right) / len(right)
+    return right / len(predictions)
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str], *, lower: bool = True) -> float:
@@ -69,6 +77,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, lower: bool =
 
     Raises:
         ImportError: Without sacrebleu.
+        TypeError: A bare string in place of a list of them, or something else than strings.
         ValueError: Unequal numbers, or none.
 
     Reference:
@@ -84,23 +93,27 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, lower: bool =
 
 
 def perplexity(nats: float) -> float:
-    """Returns e to the mean cross-entropy in nats a token; infinity where that is too large for a float.
+    """Returns e to the mean cross-entropy in nats a token; infinity where that is too large for a float, NaN for NaN.
 
     Example:
         >>> round(perplexity(math.log(8)), 6)
         8.0
     """
-    return math.exp(nats) if check_number("nats", nats) < 709 else math.inf
+    nats = check_number("nats", nats)
+    return math.inf if nats > _LARGEST_LOG else math.exp(nats)
 
 
 def _as_plain(entry: Any) -> Any:
-    """Returns an array as lists of numbers, which are equal or not as a whole, and all else as it is."""
-    return entry.tolist() if hasattr(entry, "tolist") else entry
+    """Returns arrays and tuples as lists, which are equal or not as a whole, and all else as it is."""
+    entry = entry.tolist() if hasattr(entry, "tolist") else entry
+    return [_as_plain(one) for one in entry] if isinstance(entry, list | tuple) else entry
 
 
 def _check_aligned(predictions: Sequence[Any], references: Sequence[Any]) -> None:
-    check_sized("predictions", predictions)
-    check_sized("references", references)
+    for name, values in {"predictions": predictions, "references": references}.items():
+        check_sized(name, values)
+        if isinstance(values, str | bytes):
+            raise TypeError(f"{name}: expected a list of sentences, got {brief(values)}; put it in a list")
     if len(predictions) != len(references) or not len(references):
         raise ValueError(
             f"predictions: expected one for each reference, got {len(predictions)} for {len(references)}; align them"

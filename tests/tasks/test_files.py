@@ -51,6 +51,14 @@ def test_conllu(tmp_path):
         (DOG + conllu(("5", "a", "DET")), "expected id 4 after 3 words, got '5' in line 6 of"),
         (DOG + conllu(("4-3", "a", "DET")), "expected id 4 after 3 words, got '4-3' in line 6 of"),
         (DOG + conllu(("5-6", "a", "DET")), "expected id 4 after 3 words, got '5-6' in line 6 of"),
+        (
+            DOG + conllu(("4-5", "a", "_"), ("4", "a", "DET")),
+            "expected words up to 5, got 4 after the range in line 6 of .*a.conllu",
+        ),
+        (
+            DOG + conllu(("4-5", "a", "_"), ("4", "a", "DET"), ("5-6", "b", "_")),
+            "expected word 5 of the range before, got a range in line 8 of .*a.conllu",
+        ),
         (conllu(("1.1", "a", "DET")), "expected id 1 after 0 words, got '1.1' in line 1 of"),
         (conllu(("one", "a", "DET")), "expected an id such as 1, 1-2 or 1.1, got 'one' in line 1 of"),
         (conllu(("1", "", "DET")), "expected text or _ in every column, got column 2 empty in line 1 of"),

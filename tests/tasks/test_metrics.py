@@ -23,6 +23,40 @@ def test_exact_match_and_perplexity():
     assert tasks.exact_match(["하나", "둘", "셋", "four"], ["하나", "둘 ", "셋", "four"]) == 0.75
     assert tasks.perplexity(math.log(20)) == pytest.approx(20, rel=1e-12)
     assert tasks.perplexity(1e4) == math.inf
+    assert math.isfinite(tasks.perplexity(709.5))
+    assert math.isnan(tasks.perplexity(math.nan))
+    assert tasks.perplexity(-math.inf) == 0
+
+
+def test_exact_match_takes_lists_tuples_and_arrays_alike():
+    entries = [[1, 2], (1, 2), np.array([1, 2], np.uint8), jax.numpy.array([1, 2]), [np.int64(1), 2.0]]
+    assert tasks.exact_match(entries, list(reversed(entries))) == 1
+    assert tasks.exact_match(entries, [(1, 3)] * 5) == 0
+    assert tasks.exact_match(np.array([[1, 2], [3, 4]]), [[1, 2], [3, 5]]) == 0.5
+    assert tasks.exact_match([[("a", "b")], ["c"]], [(["a", "b"],), ("c",)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: tasks.exact_match("abc", ["a", "b", "c"]), "predictions: expected a list of sentences, got 'abc'"),
+        (lambda: tasks.exact_match(["a"], "a"), "references: expected a list of sentences, got 'a'"),
+        (lambda: tasks.exact_match(["ab"], [["a", "b"]]), "predictions: .*'ab' beside .*'a', 'b'.*split both"),
+        (lambda: tasks.bleu("ab", ["a", "b"]), "predictions: expected a list of sentences, got 'ab'"),
+        (lambda: tasks.bleu(["ab"], "a"), "references: expected a list of sentences, got 'a'"),
+    ],
+)
+def test_a_bare_string_is_no_list_of_sentences(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint32, np.uint64])
+def test_ids_of_any_integers_count_alike(dtype):
+    train, held = np.arange(100) % 90, np.array([89, 0, 3, 50])
+    for measure in (tasks.unigram_perplexity, tasks.bigram_perplexity):
+        assert measure(train.astype(dtype), held.astype(dtype), 100) == measure(train, held, 100)
+    assert tasks.token_accuracy(held.astype(dtype), held) == 1
 
 
 def test_bleu_by_hand():

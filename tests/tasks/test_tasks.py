@@ -1,5 +1,8 @@
 """Tasks against their definitions: 100,000 draws, closed forms, and readers against broken files."""
 
+import io
+import zipfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,6 +131,13 @@ NAN[1, 2, 0] = np.nan
         ({"x": NAN, "y": GOOD_Y}, r"array 'x': expected finite numbers, got nan at index \(1, 2, 0\)"),
         ({"x": GOOD_X, "y": np.array([["a"], ["b"]])}, "array 'y': expected real numbers, got dtype <U1"),
         ({"x": GOOD_X, "y": np.array([[None], [1]])}, "Object arrays cannot be loaded"),
+        (
+            {"x": GOOD_X + 1e39, "y": GOOD_Y},
+            rX,
+        ),
+        ({"x": GOOD_X, "y": GOOD_Y - 1e300}, "array 'y': expected numbers that float32 holds, got -1e[+]300"),
+        ({"x": GOOD_X, "y": np.array([[3], [2**24 + 1]])}, r"float32 does not round, got 16777217 at index \(1, 0\)"),
+        ({"x": GOOD_X, "y": np.array([[3], [2**62 + 1]], "u8")}, "float32 does not round, got 4611686018427387905"),
     ],
 )
 def test_read_arrays_names_what_is_wrong(tmp_path, arrays, message):
@@ -148,6 +158,20 @@ def test_read_arrays_refuses_files_that_are_none(tmp_path):
     (tmp_path / "text.npz").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match="no NumPy archive"):
         tasks.read_arrays(tmp_path / "text.npz", SHAPES)
+
+
+def test_read_arrays_refuses_members_that_are_no_arrays_or_larger_than_memory(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**13, 3, 2)})
+    for data, message in (
+        (b"no array", "expected an array, got a member"),
+        (header.getvalue(), "array 'x'"),
+    ):
+        np.savez(tmp_path / "a.npz", y=GOOD_Y)
+        with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+            archive.writestr("x.npy", data)
+        with pytest.raises(ValueError, match=f"a.npz: .*{message}"):
+            tasks.read_arrays(tmp_path / "a.npz", SHAPES)
 
 
 @pytest.mark.parametrize("seed", range(20))
