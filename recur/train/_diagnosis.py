@@ -10,8 +10,9 @@ import numpy as np
 
 from recur._types import PyTree
 from recur.train._evaluate import batch_size
-from recur.train._loss import Loss, call_loss
+from recur.train._loss import call_loss
 from recur.train._program import Plan, Suspect
+from recur.train._programs import Held, program
 from recur.train._state import TrainState, loss_key
 from recur.train._step import global_norm
 
@@ -92,9 +93,9 @@ def locate(
     words = [*_bad_entries("batch", batch), *_bad_entries("parameter", suspect.params)]
     words += _bad_entries("carry", suspect.carry)
     words += list(filter(None, [explain(suspect.params, batch)])) if explain is not None else []
-    grads = None
+    grads, differentiate = None, program(_loss_and_gradient, loss=plan.loss)
     for own, own_key, carry in _parts(batch, loss_key(key, jnp.int32(step - 1)), suspect.carry, parts):
-        (value, carry), more = _loss_and_gradient(suspect.params, own, own_key, carry, loss=plan.loss)
+        (value, carry), more = differentiate(suspect.params, own, own_key, carry)
         words += _bad_entries("loss", value) + _bad_entries("new carry", carry)
         grads = more if grads is None else jax.tree.map(jnp.add, grads, more)
     words += _bad_entries("gradient of", grads)
@@ -122,9 +123,8 @@ def _rows(leaf: Any, start: int, count: int) -> Any:
     return leaf[start : start + count] if np.ndim(leaf) else leaf
 
 
-@functools.partial(jax.jit, static_argnames="loss")
-def _loss_and_gradient(params: PyTree, batch: PyTree, key: jax.Array, carry: PyTree, *, loss: Loss) -> Any:
-    objective = functools.partial(call_loss, loss, batch=batch, key=key, carry=carry)
+def _loss_and_gradient(params: PyTree, batch: PyTree, key: jax.Array, carry: PyTree, *, loss: Held) -> Any:
+    objective = functools.partial(call_loss, loss.function, batch=batch, key=key, carry=carry)
     (value, (_, carry)), grads = jax.value_and_grad(objective, has_aux=True)(params)
     return (value, carry), grads
 

@@ -1,6 +1,5 @@
 """Means of loss and metrics over data."""
 
-import functools
 from collections.abc import Iterable
 
 import jax
@@ -12,6 +11,7 @@ from recur._types import Array, Float, PyTree
 from recur.train._data import as_data
 from recur.train._epoch import sample_count
 from recur.train._loss import Loss, Metrics, call_loss, check_loss
+from recur.train._programs import Held, program
 
 Sums = tuple[Metrics, Float[Array, ""]]
 """Metrics times what their batches count for, added up; and the sum of the latter."""
@@ -78,10 +78,10 @@ def evaluate_batches(loss: Loss, params: PyTree, batches: Iterable[PyTree], *, c
     Raises:
         ValueError: There are no batches.
     """
-    total = None
+    total, sums_of = None, program(_weighed, loss=Held(loss))
     for batch in batches:
         batch = as_data("batches", batch, copy=True, take_numbers=True)
-        more, carry = _weighed(params, batch, carry, loss=loss)
+        more, carry = sums_of(params, batch, carry)
         total = add(total, more)
     if total is None:
         raise ValueError("batches: expected at least one, got none")
@@ -115,9 +115,8 @@ def batch_size(batch: PyTree, data_axis: int | None = None, name: str = "batches
     return sizes.pop()
 
 
-@functools.partial(jax.jit, static_argnames="loss")
-def _weighed(params: PyTree, batch: PyTree, carry: PyTree, *, loss: Loss) -> tuple[Sums, PyTree]:
-    return weighed(loss, params, batch, batch_size(batch), carry)
+def _weighed(params: PyTree, batch: PyTree, carry: PyTree, *, loss: Held) -> tuple[Sums, PyTree]:
+    return weighed(loss.function, params, batch, batch_size(batch), carry)
 
 
 def _sums(loss: Loss, params: PyTree, data: PyTree, batch_size: int) -> Sums:

@@ -12,6 +12,7 @@ from recur._types import Array, Int, Key, PyTree
 from recur.train._epoch import epoch_rows, sample_count, steps_per_epoch, take_rows
 from recur.train._evaluate import batch_size as rows_of
 from recur.train._method import NO_EPOCH
+from recur.train._programs import Held
 from recur.train._state import draw_key
 
 Draw = Callable[[Key[Array, ""]], PyTree]
@@ -80,8 +81,13 @@ class Rows:
 class Drawn:
     """Batches that are drawn from the key of a step; `data` are None."""
 
-    draw: Draw
+    draw: Held
     batch_size: int
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """The functions that programs die with."""
+        return (self.draw,)
 
     def per_epoch(self, data: PyTree) -> int:
         """Returns how many steps stand for an epoch."""
@@ -99,7 +105,7 @@ class Drawn:
     ) -> PyTree:
         """Returns what is drawn for a step: on several devices each draws the same whole, and takes its part."""
         del data, shared
-        drawn = self.draw(draw_key(key, index))
+        drawn = self.draw.function(draw_key(key, index))
         return jax.tree.map(lambda leaf: _part(leaf, axis_name) if leaf.ndim else leaf, drawn)
 
 
@@ -108,7 +114,7 @@ def drawn(draw: Any, key: Key[Array, ""]) -> Drawn:
     check_callable("draw", draw, "(key) -> batch", 1)
     batch = jax.eval_shape(draw, key)
     check_arrays("draw", batch)
-    return Drawn(draw, check_positive("draw: samples of a batch", rows_of(batch, name="draw")))
+    return Drawn(Held(draw), check_positive("draw: samples of a batch", rows_of(batch, name="draw")))
 
 
 def _part(rows: Array, axis_name: str | None) -> Array:

@@ -20,7 +20,9 @@ from recur.train._loss import Loss, check_loss
 from recur.train._mesh import batch_axis, place
 from recur.train._method import Method, MethodOptions, as_method
 from recur.train._program import Log, Plan, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
+from recur.train._programs import Held, program
 from recur.train._state import TrainState, check_optimizer
+from recur.train._step import sees_loss
 
 
 def fit(
@@ -49,6 +51,15 @@ def fit(
     A state whose leaves have a leading axis S is S seeds, trained together in that program; each is, to rounding, what
     it would be alone. With ``hooks.checkpoints`` a run that is found there goes on, and ends as if it had never been
     stopped, bit for bit on the same machine with the same mesh.
+
+    A compiled program lives as long as the loss and the optimiser that it was made from, and serves every `fit` with
+    the same two objects. So a sweep over step sizes compiles once if the step size is a part of the state::
+
+        optimizer = optax.inject_hyperparams(optax.adam)(learning_rate=0.1)
+        for rate in rates:
+            state = train.init_state(params, optimizer, key)
+            state.opt_state.hyperparams["learning_rate"] = jnp.asarray(rate)
+            fitted = train.fit(state, loss, optimizer, data, steps=1000, batch_size=32)
 
     Args:
         state: From `init_state`.
@@ -121,7 +132,7 @@ def make_plan(
     """Returns the `Plan` of a state, on devices that divide its seeds and the batch."""
     check_loss(loss, carries=state.carry is not None)
     check_optimizer(optimizer)
-    return Plan(loss, optimizer, method.resolved(state, **given))
+    return Plan(Held(loss), Held(optimizer.update), sees_loss(optimizer), method.resolved(state, **given))
 
 
 def _rows(state: TrainState, data: PyTree, batch_size: int | None, data_axis: int | None, shuffle: bool) -> Rows:
@@ -142,13 +153,14 @@ class _OnDevice:
 
     def start(self, state: TrainState, position: Any) -> Log:
         del position
-        log = _empty_log(state, *self._data, **self._static)
+        log = program(_empty_log, **self._static)(state, *self._data)
         mesh, data_axis = self._static["plan"].method.mesh, self._static["data_axis"]
         self._data = place(self._data, mesh, seed_spec(state) if data_axis == 0 else Spec())
         return log
 
     def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
-        return run_steps(state, log, *self._data, *map(np.int32, (start, stop, total)), **self._static)
+        numbers = map(np.int32, (start, stop, total))
+        return program(run_steps, donate=("state", "log"), **self._static)(state, log, *self._data, *numbers)
 
     def fingerprint(self) -> dict[str, str]:
         return {"data": self._outline}
@@ -164,10 +176,6 @@ class _OnDevice:
         return feed.batch(key, data, feed.shared(key, data, index), index, None)
 
 
-STATIC = ("plan", "feed", "data_axis")
-
-
-@functools.partial(jax.jit, static_argnames=STATIC, donate_argnames=("state", "log"))
 def run_steps(
     state: TrainState,
     log: Log,
@@ -221,7 +229,6 @@ def run_steps(
     return all_seeds(state, log, data, validation, start, stop, total)
 
 
-@functools.partial(jax.jit, static_argnames=STATIC)
 def _empty_log(
     state: TrainState,
     data: PyTree | None,
@@ -243,7 +250,7 @@ def _empty_log(
 def _validate(plan: Plan, state: TrainState, validation: PyTree | None, batch_size: int, axis_name: str | None) -> Any:
     if validation is None:
         return None
-    one = functools.partial(evaluate, plan.loss, state.evaluated, validation, axis_name=axis_name)
+    one = functools.partial(evaluate, plan.loss.function, state.evaluated, validation, axis_name=axis_name)
     if state.carry is None:
         return one()
     return one(batch_size=batch_size, carry=jax.tree.map(jnp.zeros_like, state.carry))

@@ -1,7 +1,6 @@
 """Training on batches that come from the host: files too large for the device, sequences of unequal length."""
 
 import copy
-import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, Unpack, runtime_checkable
 
@@ -25,6 +24,7 @@ from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._method import Method, MethodOptions, as_method
 from recur.train._processes import batch_part, put, spans_processes
 from recur.train._program import Log, Plan, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
+from recur.train._programs import program
 from recur.train._state import TrainState
 
 
@@ -128,7 +128,7 @@ class _FromHost:
         if self._validation is not None and sample is None:
             raise ValueError("validation: expected at least one batch, got none; leave it out")
         whole = (None if batch is None else jax.tree.map(self._repeated, batch) for batch in (self._first, sample))
-        log, sums = _empty(state, *whole, **self._static)
+        log, sums = program(_empty, **self._static)(state, *whole)
         self._sums = place(sums, self._static["plan"].method.mesh, seed_spec(state))
         return log
 
@@ -137,13 +137,16 @@ class _FromHost:
         self._held = None if self._first is None else (start, self._first)
         if isinstance(self._iterator, BatchIterator):
             self._mark = start + (self._first is not None), self.position()
+        given = ("state", "log")
+        take = program(run_batch, donate=given, **self._static)
+        write = program(run_record, donate=given, plan=plan)
         for index in range(start, stop):
             batch, self._first = self._next(index) if self._first is None else self._first, None
-            state, log = run_batch(state, log, self._placed(batch), np.int32(index), **self._static)
+            state, log = take(state, log, self._placed(batch), np.int32(index))
             end = index + 1
             if end % plan.method.eval_every == 0 or end == total:
                 slot = np.int32(slot_of(end, start, plan.method.eval_every))
-                state, log = run_record(state, log, self._validated(state), slot, plan=plan)
+                state, log = write(state, log, self._validated(state), slot)
         return state, log
 
     def fingerprint(self) -> dict[str, str]:
@@ -217,17 +220,13 @@ class _FromHost:
     def _validated(self, state: TrainState) -> Sums | None:
         if self._validation is None:
             return None
-        sums, first = self._sums, True
+        sums, first, evaluate = self._sums, True, program(run_evaluation, **self._static)
         for batch in self._validation_batches():
-            sums, carry = run_evaluation(state, sums, self._placed(batch), np.bool_(first), **self._static)
+            sums, carry = evaluate(state, sums, self._placed(batch), np.bool_(first))
             state, first = state._replace(carry=carry), False
         return sums
 
 
-STATIC = ("plan", "data_axis")
-
-
-@functools.partial(jax.jit, static_argnames=STATIC, donate_argnames=("state", "log"))
 def run_batch(
     state: TrainState, log: Log, batch: PyTree, index: Int[Array, ""], *, plan: Plan, data_axis: int | None
 ) -> tuple[TrainState, Log]:
@@ -243,7 +242,6 @@ def run_batch(
     return all_seeds(state, log, batch, index)
 
 
-@functools.partial(jax.jit, static_argnames=STATIC)
 def run_evaluation(
     state: TrainState, sums: Sums, batch: PyTree, first: Bool[Array, ""], *, plan: Plan, data_axis: int | None
 ) -> tuple[Sums, PyTree]:
@@ -252,7 +250,7 @@ def run_evaluation(
 
     def one_seed(state: TrainState, sums: Sums, batch: PyTree, first: Array) -> tuple[Sums, PyTree]:
         sums, carry = jax.tree.map(lambda leaf: jnp.where(first, 0, leaf), (sums, state.carry))
-        more, carry = weighed(plan.loss, state.evaluated, batch, batch_size(batch), carry)
+        more, carry = weighed(plan.loss.function, state.evaluated, batch, batch_size(batch), carry)
         return add(sums, more if axis_name is None else jax.lax.psum(more, axis_name)), carry
 
     of_state, by_seed = state_specs(state), seed_spec(state)
@@ -262,7 +260,6 @@ def run_evaluation(
     return all_seeds(state, sums, batch, first)
 
 
-@functools.partial(jax.jit, static_argnames="plan", donate_argnames=("state", "log"))
 def run_record(
     state: TrainState, log: Log, sums: Sums | None, slot: Int[Array, ""], *, plan: Plan
 ) -> tuple[TrainState, Log]:
@@ -277,14 +274,15 @@ def run_record(
     return all_seeds(state, log, sums, slot)
 
 
-@functools.partial(jax.jit, static_argnames=STATIC)
 def _empty(
     state: TrainState, batch: PyTree, sample: PyTree | None, *, plan: Plan, data_axis: int | None
 ) -> tuple[Log, Sums | None]:
     """Returns the empty log, and sums of zero to evaluate with."""
 
     def shapes(state: TrainState, batch: PyTree, sample: PyTree | None) -> Any:
-        sums = None if sample is None else weighed(plan.loss, state.params, sample, batch_size(sample), state.carry)[0]
+        sums = None
+        if sample is not None:
+            sums = weighed(plan.loss.function, state.params, sample, batch_size(sample), state.carry)[0]
         return plan.step(None)(state, batch)[1], sums
 
     if state.step.ndim:

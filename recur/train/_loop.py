@@ -15,6 +15,7 @@ from recur.train._mesh import place
 from recur.train._nonfinite import watched
 from recur.train._processes import agree, gather
 from recur.train._program import RECORDS_PER_CALL, Plan, Source, log_specs, run_probe, state_specs
+from recur.train._programs import Held, program
 from recur.train._records import Probed, Progress, Record
 from recur.train._state import TrainState, nothing_yet
 from recur.train._watch import Watch
@@ -37,6 +38,8 @@ class Fit(NamedTuple):
 
 def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
     """Trains until `steps` steps are done, or nothing improved for `patience` evaluations; see `_train`."""
+    # A leaf that is weakly typed, as numbers of Python become, would make another program of the second call.
+    state = jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, state)
     checkpoints = hooks.checkpoints
     with contextlib.nullcontext() if checkpoints is None else checkpoints.run(_fingerprint(state, source, plan)):
         return _train(state, source, plan, steps=steps, patience=patience, hooks=hooks)
@@ -44,7 +47,7 @@ def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: 
 
 def _fingerprint(state: TrainState, source: Source, plan: Plan) -> dict[str, str]:
     """Returns what tells a run from another one, where it has no configuration."""
-    loss = plan.loss
+    loss = plan.loss.function
     while isinstance(loss, functools.partial):
         loss = loss.func
     name = getattr(loss, "__qualname__", type(loss).__qualname__)
@@ -84,7 +87,7 @@ def _train(state: TrainState, source: Source, plan: Plan, *, steps: int, patienc
     began, saved = time.perf_counter() - progress.wall_s, progress.wall_s
 
     def look() -> None:
-        found = run_probe(state, probe=hooks.probe, plan=plan)
+        found = program(run_probe, probe=Held(hooks.probe), plan=plan)(state)
         probed.append(Probed(step, gather(found)))
         for call in hooks.on_probe:
             call(probed[-1])

@@ -14,7 +14,9 @@ SCHEDULES = ("constant", "cosine", "exponential")
 def make_optimizer(
     name: str, learning_rate: float | optax.Schedule, *, momentum: float = 0.0, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """Returns an optimiser of optax, the same object for the same arguments, whose programs then are compiled once.
+    """Returns an optimiser of optax; of the last few arguments the same object, whose programs are compiled once.
+
+    Many rates in one process share one program where the rate is a part of the state: see `fit`.
 
     Args:
         name: One of ``adam``, ``adamw``, ``rmsprop``, ``sgd``, each with optax's own defaults.
@@ -39,7 +41,8 @@ def make_optimizer(
     return _optimizer(name, learning_rate, momentum, weight_decay)
 
 
-@functools.cache
+# A few: a sweep over rates must not keep the programs of all of them.
+@functools.lru_cache(maxsize=4)
 def _optimizer(
     name: str, learning_rate: float | optax.Schedule, momentum: float, weight_decay: float
 ) -> optax.GradientTransformation:

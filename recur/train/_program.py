@@ -7,16 +7,16 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import PartitionSpec as Spec
 
 from recur._types import Array, Int, PyTree
-from recur.train._loss import Loss, Metrics
+from recur.train._loss import Metrics
 from recur.train._mesh import BATCH, SEED, over_seeds
 from recur.train._method import Method
 from recur.train._nonfinite import accept, health_metrics, judge
+from recur.train._programs import Held
 from recur.train._state import Best, Good, Health, TrainState
-from recur.train._step import make_step
+from recur.train._step import seeing, step_of
 
 # Of the optimiser, not of the loss: these need no word on whose they are.
 WHOLE = ("grad_norm", "clipped")
@@ -31,20 +31,25 @@ class Plan:
 
     Args:
         loss: As in `make_step`.
-        optimizer: As in `make_step`.
+        update: Of the optimiser.
+        sees_loss: Whether it takes more than gradients, state and parameters.
         method: How it is trained and judged, resolved.
     """
 
-    loss: Loss
-    optimizer: optax.GradientTransformation
+    loss: Held
+    update: Held
+    sees_loss: bool
     method: Method
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """The functions that the programs die with."""
+        return self.loss, self.update
 
     def step(self, axis_name: str | None) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
         """Returns the step."""
-        method = self.method
-        return make_step(
-            self.loss, self.optimizer, clip_norm=method.clip_norm, ema_decay=method.ema_decay, axis_name=axis_name
-        )
+        update, method = seeing(self.update.function, self.sees_loss), self.method
+        return step_of(self.loss.function, update, method.clip_norm, method.ema_decay, axis_name)
 
     def over_seeds(self, function: Callable, state: TrainState, **options: Any) -> Callable:
         """Returns a function of one seed as one of all seeds of the state; options as in `_mesh.over_seeds`."""
@@ -187,8 +192,7 @@ def log_specs(state: TrainState, log: Log) -> Log:
     return Log(by_seed, by_seed, by_seed if log.suspect is None else Suspect(by_seed, Spec(*by_seed, BATCH)))
 
 
-@functools.partial(jax.jit, static_argnames=("probe", "plan"))
-def run_probe(state: TrainState, *, probe: Callable[[PyTree], PyTree], plan: Plan) -> PyTree:
+def run_probe(state: TrainState, *, probe: Held, plan: Plan) -> PyTree:
     """Returns what `probe` says of the parameters, with a leading axis S for S seeds."""
     specs = seed_spec(state)
-    return plan.over_seeds(probe, state, in_axes=(0,), in_specs=(specs,), out_specs=specs)(state.params)
+    return plan.over_seeds(probe.function, state, in_axes=(0,), in_specs=(specs,), out_specs=specs)(state.params)

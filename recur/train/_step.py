@@ -74,9 +74,24 @@ def make_step(
         The decay of early steps: `tf.train.ExponentialMovingAverage`, TensorFlow 1.
     """
     clip_norm = check_clipping(clip_norm, ema_decay)
-    # MultiSteps takes them, and is no transformation by its type.
-    takes_more = isinstance(optimizer, optax.MultiSteps)
-    update = (optimizer if takes_more else optax.with_extra_args_support(optimizer)).update
+    return step_of(loss, seeing(optimizer.update, sees_loss(optimizer)), clip_norm, ema_decay, axis_name)
+
+
+def sees_loss(optimizer: Any) -> bool:
+    """Returns whether an optimiser takes more than gradients, state and parameters."""
+    # MultiSteps does, and is no transformation by its type.
+    return isinstance(optimizer, optax.GradientTransformationExtraArgs | optax.MultiSteps)
+
+
+def seeing(update: Callable, sees: bool) -> Callable:
+    """Returns an update that may be handed more, whether it looks at it or not."""
+    return update if sees else lambda grads, state, params, **_: update(grads, state, params)
+
+
+def step_of(
+    loss: Loss, update: Callable, clip_norm: float | None, ema_decay: float | None, axis_name: str | None
+) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
+    """Returns the step of `make_step`, whose arguments are known to be right."""
 
     def step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         if (state.ema is None) != (ema_decay is None):
