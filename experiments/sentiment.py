@@ -42,7 +42,7 @@ class Config(_words.SentenceConfig):
     epochs: int = _config.option(3, "Passes over the training data.", least=1)
     batch_size: int = _config.option(32, "Texts of a batch.", least=1)
     learning_rate: float = _config.option(2e-3, "Step size of the optimiser, the greatest of a schedule.", least=0.0)
-    data: str = _config.option("", "Folder, or file of label<TAB>text, to train on, in place of the sample.")
+    data: str = _config.option("", "Folder of classes, or file of label<TAB>text, to train on, in place of the sample.")
     eval_data: str = _config.option("", "Such a folder or file to evaluate on at the end, also for a finished run.")
 
 
@@ -63,7 +63,7 @@ def _pose(config: Config) -> _problem.Problem:
     baselines = {"majority_accuracy": tasks.majority_accuracy(training.labels, held_out.labels)}
     evaluate = _words.evaluation(loss)
     if config.eval_data:
-        evaluated = tasks.read_labelled(config.eval_data)
+        evaluated = tasks.read_labelled(config.eval_data, least_classes=1)
         baselines["eval_majority_accuracy"] = tasks.majority_accuracy(training.labels, evaluated.labels)
         evaluate = _words.evaluation(loss, batches(items(evaluated, "eval_data")))
 

@@ -1,5 +1,6 @@
 """Files of lines: whole, or one line at a time out of a file larger than memory."""
 
+import codecs
 import os
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from recur.tasks._text import normal_form, read_text
 
 class Lines(Sequence[str]):
     """The lines of a UTF-8 file, each read when it is asked for; memory holds where they begin, 8 bytes a line.
+
+    A line ends as in `text_chunks`: at LF, CR, CR LF or CR CR LF.
 
     A source for `batches`, through a map from line to item. The file is opened anew for every line, so that threads
     and processes can share the object. Lines come without their ends, in Unicode normal form C.
@@ -28,22 +31,26 @@ class Lines(Sequence[str]):
 
     def __init__(self, path: str | os.PathLike, *, buffer_bytes: int = 1 << 20):
         self.path = as_path("path", path)
-        bounds, size = [np.zeros(1, np.int64)], 0
+        bounds, size, held, data = [np.zeros(1, np.int64)], 0, b"", b"more"
         check_positive("buffer_bytes", buffer_bytes)
         try:
             with open_regular(self.path) as file:
-                while data := file.read(buffer_bytes):
-                    bounds.append(np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + size + 1)
-                    size += len(data)
+                while data:
+                    data = file.read(buffer_bytes)
+                    read = held + data
+                    # Of the last two bytes the line end may go on in the next ones.
+                    count = len(read) - 2 if data else len(read)
+                    bounds.append(_line_ends(read, count) + size)
+                    size, held = size + max(count, 0), read[max(count, 0) :]
         except OSError as error:
             raise ValueError(
                 f"data: expected a readable text file, got {path}: {error.strerror}; check the path"
             ) from None
-        if not size:
-            raise ValueError(f"data: expected text, got the empty file {path}; give one with content")
         self._bounds = np.concatenate(bounds)
         if self._bounds[-1] != size:  # the last line does not end
             self._bounds = np.append(self._bounds, size)
+        if not size or (size == len(codecs.BOM_UTF8) and self._read(0, size) == codecs.BOM_UTF8):
+            raise ValueError(f"data: expected text, got the empty file {path}; give one with content")
 
     def __len__(self) -> int:
         """Returns the number of lines."""
@@ -53,11 +60,8 @@ class Lines(Sequence[str]):
         """Returns a line."""
         index = range(len(self))[index]
         begin, end = self._bounds[index : index + 2].tolist()
-        with self.path.open("rb") as file:
-            file.seek(begin)
-            data = file.read(end - begin)
         try:
-            line = data.decode("utf-8-sig" if index == 0 else "utf-8")
+            line = self._read(begin, end).decode("utf-8-sig" if index == 0 else "utf-8")
         except UnicodeDecodeError as error:
             offset = end - len(error.object) + error.start
             raise ValueError(
@@ -65,6 +69,20 @@ class Lines(Sequence[str]):
                 f"{self.path}, line {index + 1}; convert the file, for example with iconv -t UTF-8"
             ) from None
         return normal_form(line.rstrip("\r\n"), self.path)
+
+    def _read(self, begin: int, end: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+
+def _line_ends(data: bytes, count: int) -> np.ndarray:
+    """Returns where lines end among the first `count` bytes: after LF, and after CR that no LF, or CR LF, follows."""
+    signs = np.frombuffer(data + b"\0\0", np.uint8)
+    first, second, third = signs[:-2], signs[1:-1], signs[2:]
+    goes_on = (second == ord("\n")) | ((second == ord("\r")) & (third == ord("\n")))
+    is_end = (first == ord("\n")) | ((first == ord("\r")) & ~goes_on)
+    return np.flatnonzero(is_end[: max(count, 0)]) + 1
 
 
 def read_lines(path: str | os.PathLike) -> list[str]:

@@ -42,7 +42,8 @@ def read_pairs(folder: str | os.PathLike, source: str, target: str, *, name: str
     names = sorted(
         file.name.removesuffix(f".{source}")
         for file in folder.glob(f"*.{source}")
-        if (folder / f"{file.name.removesuffix(f'.{source}')}.{target}").is_file()
+        # macOS leaves ._NAME beside NAME on foreign disks.
+        if not file.name.startswith(".") and (folder / f"{file.name.removesuffix(f'.{source}')}.{target}").is_file()
     )
     wanted = f"{name or 'NAME'}.{source} and {name or 'NAME'}.{target}"
     if name is None and len(names) == 1:

@@ -3,7 +3,6 @@
 import codecs
 import dataclasses
 import functools
-import io
 import itertools
 import os
 import pathlib
@@ -20,6 +19,8 @@ from recur._files import open_regular
 
 MOST_MARKS = 255
 """Combining marks that may follow each other; the Unicode standard's own limit for streams is 30."""
+
+_LINE_END = re.compile(r"\r\r?\n|\r")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,8 @@ def characters(text: str, source: str = "given text") -> Characters:
 def text_chunks(path: str | os.PathLike, *, buffer_bytes: int = 1 << 20, nfc: bool = True) -> Iterator[str]:
     r"""Reads a UTF-8 text file piece by piece, so that a file larger than memory can be read.
 
-    Joined, the pieces are the text: without a byte order mark, every line end as ``\n``, and, unless `nfc` is off, in
+    Joined, the pieces are the text: without a byte order mark, every line end (LF, CR, CR LF, and CR CR LF, which
+    is left by converting twice) as ``\n``, and, unless `nfc` is off, in
     Unicode normal form C, so that letters typed as base and accent, or Korean syllables as their jamo, are the same
     characters as their one-point forms. Pieces end before white space; only words longer than the buffer are torn.
 
@@ -79,14 +81,17 @@ def text_chunks(path: str | os.PathLike, *, buffer_bytes: int = 1 << 20, nfc: bo
             255 combining marks in a row, which no text has and which take for ever to put in order.
     """
     path, buffer_bytes = as_path("path", path), check_positive("buffer_bytes", buffer_bytes)
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
-    held, done, is_empty = "", 0, True
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    held, returns, done, is_empty = "", "", 0, True
     try:
         with open_regular(path) as file:
             while True:
                 data = file.read(buffer_bytes)
                 done += len(data)
-                held += decoder.decode(data, final=not data)
+                text = returns + decoder.decode(data, final=not data)
+                # What these end may go on in the next piece.
+                returns = "\r" * min(len(text) - len(text.rstrip("\r")), 2) if data else ""
+                held += _LINE_END.sub("\n", text[: len(text) - len(returns)])
                 cut = _safe_cut(held, buffer_bytes) if data else len(held)
                 piece, held = held[:cut], held[cut:]
                 if piece:

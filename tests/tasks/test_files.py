@@ -99,6 +99,11 @@ def test_labelled_table(tmp_path):
     [
         ({}, "expected files named by their class, as in reviews.pos, got none in"),
         ({"a.pos": "x\n"}, "expected texts of at least two classes, got only 'pos' in"),
+        ({"a.pos": "x\n", "b.neg": "y\n"}, "expected files that differ by their class alone.*got a.pos and b.neg"),
+        ({"neg/a": "x\n", "pos/b/c": "y\n"}, "expected files of one text each in .*pos, got the folder b"),
+        ({"neg/a": "x\n", "pos/b": " \n"}, "expected text in every file, got one of white space in .*pos"),
+        ({"neg/a": "x\n", "pos/.b": "x"}, "expected files of one text each in .*pos, got none"),
+        ({"neg/a": "x\n"}, "expected texts of at least two classes, got only 'neg'"),
         ({"a.pos": "x\n", "b.pos": "y\n"}, "expected one file a class, got a.pos and b.pos in"),
         ({"a.pos": "x\n", "neg": "y\n"}, "expected files named by their class, as in reviews.pos, got neg in"),
         ({"a.pos": "x\n\ny\n", "a.neg": "y\n"}, "expected text in every line, got the empty line 2 in .*a.pos"),
@@ -108,9 +113,57 @@ def test_labelled_table(tmp_path):
 )
 def test_bad_labelled_folders_are_named(tmp_path, files, words):
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         written(tmp_path, name, text)
     with pytest.raises(ValueError, match=words):
         tasks.read_labelled(tmp_path)
+
+
+def test_a_folder_of_folders_has_a_text_a_file(tmp_path):
+    """As aclImdb/train: texts without labels and lists of addresses lie beside the classes."""
+    for folder in ("pos", "neg", "unsup", "__MACOSX"):
+        (tmp_path / folder).mkdir()
+        for name in ("0_9.txt", "1_10.txt", ".DS_Store"):
+            written(tmp_path, f"{folder}/{name}", f"{folder} {name}\r\nmore\n")
+    written(tmp_path, "urls_pos.txt", "http://\n")
+    texts, labels = tasks.read_labelled(tmp_path)
+    assert labels == ["neg", "neg", "pos", "pos"]
+    assert texts[:3] == ["neg 0_9.txt\nmore", "neg 1_10.txt\nmore", "pos 0_9.txt\nmore"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.pos~", "a.pos.bak", "desktop.ini", "Thumbs.db", "license.md", "LICENCE", "#a.pos#", "._a.pos"],
+)
+def test_what_is_left_in_folders_is_no_class(tmp_path, name):
+    for file, text in (("a.pos", "x\ny\n"), ("a.neg", "z\n"), (name, "no text\n")):
+        written(tmp_path, file, text)
+    assert tasks.read_labelled(tmp_path) == (["z", "x", "y"], ["neg", "pos", "pos"])
+
+
+def test_headers_say_the_order(tmp_path):
+    expected = (["good film", "bad one", "fine"], ["pos", "neg", "pos"])
+    for header in ("label\ttext\n", "Sentiment\tReview\n", ""):
+        path = written(tmp_path, "a.tsv", header + "pos\tgood film\nneg\tbad one\npos\tfine\n")
+        assert tasks.read_labelled(path) == expected
+    path = written(tmp_path, "a.tsv", "text\tlabel\ngood film\tpos\nbad one\tneg\nfine\tpos\n")
+    assert tasks.read_labelled(path) == expected
+
+
+def test_fasttext_lines(tmp_path):
+    path = written(tmp_path, "a.txt", "__label__pos good film\n__label__neg\tbad\tone\n")
+    assert tasks.read_labelled(path) == (["good film", "bad\tone"], ["pos", "neg"])
+    for line in ("no label", "__label__a __label__b both", "__label__ none", "__label__a"):
+        path = written(tmp_path, "a.txt", f"__label__pos x\n{line}\n")
+        with pytest.raises(ValueError, match="expected __label__NAME and a text, one label a line, .* line 2"):
+            tasks.read_labelled(path)
+
+
+def test_one_class_is_enough_to_evaluate_on(tmp_path):
+    path = written(tmp_path, "a.tsv", "pos\tx\npos\ty\n")
+    assert tasks.read_labelled(path, least_classes=1).labels == ["pos", "pos"]
+    with pytest.raises(ValueError, match="least_classes: expected a whole number >= 1"):
+        tasks.read_labelled(path, least_classes=0)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +171,10 @@ def test_bad_labelled_folders_are_named(tmp_path, files, words):
     [
         ("pos\tx\nneg y\n", "expected label<TAB>text, got 'neg y' in line 2 of .*a.tsv"),
         ("pos\tx\n\ty\n", "expected label<TAB>text, got 'y' in line 2 of .*a.tsv"),
+        ("label\tmy text\npos\tx\npos\ty\n", "got the header 'label' and 'my text' in line 1"),
+        ("label\ttext\n", "expected texts after the header, got none"),
+        ("a b\tpos\nc d\tneg\ne f\tpos\n", "expected few labels for many texts, got 3 labels in 3 lines"),
+        ("".join(f"some text {n}\tx{n}\n" for n in range(20)), "expected few labels .* got 20 labels in 20 lines"),
         ("pos\tx\npos\ty\n", "expected texts of at least two classes, got only 'pos'"),
     ],
 )
@@ -215,6 +272,23 @@ def test_lines_are_found_where_they_are(tmp_path, buffer_bytes, ending):
     assert lines[-2] == "셋 three"
     with pytest.raises(IndexError):
         lines[4]
+
+
+@pytest.mark.parametrize("buffer_bytes", [1, 2, 3, 10**6])
+def test_all_readers_agree_where_lines_end(tmp_path, buffer_bytes):
+    """LF, CR, CR LF, and the CR CR LF that two conversions leave."""
+    for end in ("\n", "\r", "\r\n", "\r\r\n"):
+        path = written(tmp_path, "a.txt", "\ufeff" + end.join(["하나", "둘", "three"]) + end)
+        assert list(tasks.Lines(path, buffer_bytes=buffer_bytes)) == tasks.read_lines(path) == ["하나", "둘", "three"]
+        assert "".join(tasks.text_chunks(path, buffer_bytes=buffer_bytes)) == "하나\n둘\nthree\n"
+    path = written(tmp_path, "b.txt", "a\r\rb\n\r\r\r\nc\r\r")
+    expected = ["a", "", "b", "", "", "c", ""]
+    assert list(tasks.Lines(path, buffer_bytes=buffer_bytes)) == expected
+    assert "".join(tasks.text_chunks(path, buffer_bytes=buffer_bytes)) == "\n".join(expected) + "\n"
+    bom = written(tmp_path, "c.txt", "\ufeff")
+    for read in (tasks.read_lines, tasks.read_text, lambda path: tasks.Lines(path, buffer_bytes=buffer_bytes)):
+        with pytest.raises(ValueError, match="expected text, got the empty file .*c.txt"):
+            read(bom)
 
 
 def test_lines_name_what_is_wrong(tmp_path):
