@@ -14,6 +14,7 @@ __all__ = [
     "interop",
     "nn",
     "report",
+    "study",
     "tasks",
     "train",
     "unroll",

@@ -21,6 +21,8 @@ from recur.nn._losses import cross_entropy
 from recur.nn._losses import readout_cross_entropy
 from recur.nn._many_to_one import SequenceClassifier
 from recur.nn._many_to_one import SequenceRegressor
+from recur.nn._recurrences import Recurrence
+from recur.nn._recurrences import recurrences
 from recur.nn._recurrent_dropout import RecurrentDropout
 from recur.nn._recurrent_dropout import VariationalDropout
 from recur.nn._recurrent_dropout import WeightDrop
@@ -43,6 +45,7 @@ __all__ = [
     "Generated",
     "LanguageModel",
     "Memory",
+    "Recurrence",
     "RecurrentDropout",
     "SequenceClassifier",
     "SequenceRegressor",
@@ -56,6 +59,7 @@ __all__ = [
     "cross_entropy",
     "greedy",
     "readout_cross_entropy",
+    "recurrences",
     "sample",
     "stream",
 ]

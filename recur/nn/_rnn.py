@@ -14,6 +14,7 @@ from recur.cells._base import check_cell
 from recur.engines import Auto, Engine, unroll
 from recur.nn._layout import Result, Sequences, check_rngs, check_state, read_sequences, write_result
 from recur.nn._recurrent_dropout import Drawn, Place, RecurrentDropout, as_recurrent_dropout, check_place
+from recur.nn._watch import watcher
 
 
 class RNN(nnx.Module):
@@ -172,20 +173,31 @@ class RNN(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Result:
         """Runs the cell over time-major sequences that are checked already."""
-        cell, params, xs = self._drawn(key, sequences.xs)
-        mask, reset = sequences.mask, sequences.reset
+        if (handler := watcher()) is not None:
+            return handler(self, sequences, initial_state, reset_state, reverse=reverse, key=key)
+        return self.drawn_run(sequences, initial_state, reset_state, reverse=reverse, key=key)[1]
+
+    def drawn_run(
+        self,
+        sequences: Sequences,
+        initial_state: State | None,
+        reset_state: State | None,
+        *,
+        reverse: bool,
+        key: Key[Array, ""] | None,
+    ) -> tuple[Drawn, Result]:
+        """Runs the cell whoever watches (see `nn.recurrences`): what ran, with what is dropped, and its result."""
+        drawn = self._drawn(key, sequences.xs)
         run = unroll(
-            cell,
-            params,
-            xs,
+            *drawn,
             initial_state,
-            mask=mask,
-            reset=reset,
+            mask=sequences.mask,
+            reset=sequences.reset,
             reset_state=reset_state,
             reverse=reverse,
             engine=self.engine,
         )
-        return Result(run.outputs, cell.output(run.final), run.final)
+        return drawn, Result(run.outputs, drawn.cell.output(run.final), run.final)
 
     def _drawn(self, key: Key[Array, ""] | None, xs: Float[Array, "T *B X"], place: Place = None) -> Drawn:
         cell, params = self.as_cell()
