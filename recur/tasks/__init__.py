@@ -66,6 +66,7 @@ from recur.tasks._text import characters
 from recur.tasks._text import read_text
 from recur.tasks._text import standard_library_source
 from recur.tasks._text import text_chunks
+from recur.tasks._tokenizers import Tokenizer
 from recur.tasks._units import join_text
 from recur.tasks._units import split_text
 from recur.tasks._vocabulary import Encoded
@@ -85,6 +86,7 @@ __all__ = [
     "Pairs",
     "Sentence",
     "Table",
+    "Tokenizer",
     "Unknown",
     "Videos",
     "Vocabulary",

@@ -1,6 +1,7 @@
 """One long sequence as parallel streams, window after window, and long texts as numbers on disk."""
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from recur._checks import LARGEST, as_path, as_whole_numbers, check_positive
 from recur._files import replacing
 from recur.tasks._batches import Batch, Batches, Remainder, check_remainder, rows_of
 from recur.tasks._text import text_chunks
+from recur.tasks._tokenizers import Tokenizer, encoder_of
 from recur.tasks._units import Unit, split_text
 from recur.tasks._vocabulary import Unknown, Vocabulary
 
@@ -88,7 +90,7 @@ def stream_batches(
 
 def encode_file(
     path: str | os.PathLike,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | Tokenizer,
     out: str | os.PathLike,
     *,
     unit: Unit = "characters",
@@ -100,27 +102,53 @@ def encode_file(
     Args:
         path: The text file; `text_chunks` says how it is read.
         vocabulary: Of the training data. That of a large file is
-            ``Vocabulary.build(split_text(chunk, unit) for chunk in text_chunks(path))``.
+            ``Vocabulary.build(split_text(chunk, unit) for chunk in text_chunks(path))``. Or any object with ``encode``
+            and ``decode``, such as a tokenizer of Hugging Face or sentencepiece, which gets the text in pieces that
+            end before white space, each without marks of begin and end; `unit` is not used then.
         out: Where to write: int32 numbers and nothing else. The file is complete or not there.
         unit: What the tokens are.
-        strict: Whether to refuse what is unknown.
+        strict: Whether to refuse what is unknown to a `Vocabulary`.
         buffer_bytes: How much is read at once.
 
     Returns:
-        The numbers ``[N]``, a memory map of `out`, and what was unknown.
+        The numbers ``[N]``, a memory map of `out`, and what was unknown; of another tokenizer only how many tokens
+        there are is known.
 
     Raises:
-        TypeError: `buffer_bytes` is not whole.
-        ValueError: A file that cannot be read, text without a token, or an unknown token, if `strict`.
+        TypeError: `buffer_bytes` is not whole, or `vocabulary` has no ``encode`` and ``decode``.
+        ValueError: A file that cannot be read, text without a token, an unknown token, if `strict`, or `strict` with
+            another tokenizer, which replaces what it does not know.
     """
     out = as_path("out", out)
+    encode = _encoder(vocabulary, unit, strict)
     count, total, first = 0, 0, None
     with replacing(out) as file:
         for chunk in text_chunks(path, buffer_bytes=buffer_bytes):
-            ids, unknown = vocabulary.encode_all([split_text(chunk, unit)], strict=strict)
-            file.write(ids[0].tobytes())
+            ids, unknown = encode(chunk)
+            file.write(ids.tobytes())
             count, total = count + unknown.count, total + unknown.total
             first = unknown.first if first is None else first
         if not total:
             raise ValueError(f"data: expected {unit}, got only white space in {path}; give a text with content")
     return np.memmap(out, np.int32, "r"), Unknown(count, total, first)
+
+
+def _encoder(
+    vocabulary: Vocabulary | Tokenizer, unit: Unit, strict: bool
+) -> Callable[[str], tuple[np.ndarray, Unknown]]:
+    if isinstance(vocabulary, Vocabulary):
+
+        def encode(text: str) -> tuple[np.ndarray, Unknown]:
+            ids, unknown = vocabulary.encode_all([split_text(text, unit)], strict=strict)
+            return ids[0], unknown
+
+        return encode
+    encode_text = encoder_of(vocabulary)
+    if strict:
+        raise ValueError("strict: expected False for a tokenizer that is no Vocabulary, got True; it does not tell")
+
+    def encode(text: str) -> tuple[np.ndarray, Unknown]:
+        ids = encode_text(text)
+        return ids, Unknown(0, len(ids), None)
+
+    return encode

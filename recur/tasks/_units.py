@@ -1,28 +1,27 @@
 """The units of a text: characters, words, bytes."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 from recur._checks import as_list, brief, is_one_of
+from recur.tasks._words import join_words, split_words
 
 Unit = Literal["characters", "words", "bytes"]
 UNITS = ("characters", "words", "bytes")
-
-# A number with its inner points and commas, a word with inner apostrophes and hyphens, a line end, any other sign.
-_WORD = re.compile(r"\d+(?:[.,:]\d+)+|\w+(?:['’\-]\w+)*|\n|[^\w\s]")
-_NO_SPACE_BEFORE = frozenset(".,:;!?%)]}'’”\n")
-_NO_SPACE_AFTER = frozenset("([{“\n")
 
 
 def split_text(text: str, unit: Unit) -> list[str]:
     r"""Splits a text in its units.
 
-    ``"words"`` are numbers, words with their inner apostrophes and hyphens, line ends, and every other sign for
-    itself; white space is dropped. A byte is the character of its number (Latin-1), so that all units are strings, and
+    ``"words"`` are numbers with their inner points and commas, words with their marks, joiners, inner apostrophes and
+    hyphens, line ends, and every other sign for itself, an emoji of several signs as one; white space is dropped.
+    Scripts without spaces, such as Thai or Chinese, are parted at spaces and signs alone.
+
+    A byte is the character of its number (Latin-1), so that all units are strings, and
     ``Vocabulary(tuple(map(chr, range(256))))`` knows all bytes.
 
     Raises:
+        ImportError: Without the package regex, for words.
         TypeError: `text` is no string.
         ValueError: Unknown `unit`, or a lone surrogate, which has no bytes.
 
@@ -38,7 +37,7 @@ def split_text(text: str, unit: Unit) -> list[str]:
     if unit == "characters":
         return list(text)
     if unit == "words":
-        return _WORD.findall(text)
+        return split_words(text)
     try:
         return list(text.encode("utf-8").decode("latin-1"))
     except UnicodeEncodeError as error:
@@ -48,9 +47,12 @@ def split_text(text: str, unit: Unit) -> list[str]:
 def join_text(tokens: Iterable[str], unit: Unit) -> str:
     """Joins units to a text: for characters and bytes the inverse of `split_text`, for words one that reads well.
 
+    Words that were split from a text are split so again from what they are joined to.
+
     Marks such as ``<unknown>`` stay as they are. Bytes that are no UTF-8 become the replacement character.
 
     Raises:
+        ImportError: Without the package regex, for words.
         TypeError: `tokens` are no strings.
         ValueError: Unknown `unit`, or a character that is no byte.
 
@@ -63,7 +65,7 @@ def join_text(tokens: Iterable[str], unit: Unit) -> str:
     if not all(isinstance(token, str) for token in tokens):
         raise TypeError(f"tokens: expected strings, got {brief(tokens)}")
     if unit == "words":
-        return _spaced(tokens)
+        return join_words(tokens)
     if unit == "characters":
         return "".join(tokens)
     try:
@@ -76,10 +78,3 @@ def join_text(tokens: Iterable[str], unit: Unit) -> str:
 def _check_unit(unit: str) -> None:
     if not is_one_of(unit, UNITS):
         raise ValueError(f"unit: expected one of {list(UNITS)}, got {brief(unit)}")
-
-
-def _spaced(words: Sequence[str]) -> str:
-    parts = list(words[:1])
-    for before, word in zip(words, words[1:], strict=False):
-        parts.append(word if word in _NO_SPACE_BEFORE or before in _NO_SPACE_AFTER else " " + word)
-    return "".join(parts)

@@ -2,6 +2,7 @@
 
 import pathlib
 import tracemalloc
+import types
 
 import numpy as np
 import pytest
@@ -312,6 +313,48 @@ def test_a_file_on_disk_has_the_numbers_of_its_text(tmp_path, unit):
     np.testing.assert_array_equal(ids, expected.ids[0])
     assert unknown == expected.unknown
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.ids", "a.txt"]
+
+
+class Tokenizer:
+    """Numbers of letters, of a kind like those of sentencepiece: `encode` returns a list."""
+
+    def encode(self, text):
+        return [ord(letter) for letter in text]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+class Marked(Tokenizer):
+    """As tokenizers of Hugging Face: an object with `ids`, and marks around them if nobody says no."""
+
+    def encode(self, text, add_special_tokens=True):
+        ids = super().encode(text)
+        return types.SimpleNamespace(ids=[1, *ids, 2] if add_special_tokens else ids)
+
+
+@pytest.mark.parametrize("tokenizer", [Tokenizer(), Marked()])
+def test_tokenizers_of_others_stand_in_for_a_vocabulary(tmp_path, tokenizer):
+    path = written(tmp_path, "a.txt", LONG)
+    ids, unknown = tasks.encode_file(path, tokenizer, tmp_path / "a.ids", buffer_bytes=50)
+    assert tokenizer.decode(ids) == tasks.read_text(path)
+    assert (ids.dtype, unknown) == (np.int32, tasks.Unknown(0, len(ids), None))
+    assert tasks.stream_batches(ids, 2, 10)[0]["inputs"][0].tolist() == ids[:10].tolist()
+
+
+def test_what_is_no_tokenizer_is_named(tmp_path):
+    path = written(tmp_path, "a.txt", "ab")
+    returns = {"text": ("a", TypeError), "shape": ([[1]], TypeError), "large": ([2**31], ValueError)}
+    for found, error in returns.values():
+        tokenizer = types.SimpleNamespace(encode=lambda text, found=found: found, decode=None)
+        with pytest.raises(TypeError, match="vocabulary: expected a Vocabulary, or a tokenizer with encode and decode"):
+            tasks.encode_file(path, tokenizer, tmp_path / "a.ids")
+        tokenizer.decode = str
+        with pytest.raises(error, match="vocabulary: expected"):
+            tasks.encode_file(path, tokenizer, tmp_path / "a.ids")
+    with pytest.raises(ValueError, match="strict: expected False for a tokenizer that is no Vocabulary"):
+        tasks.encode_file(path, Tokenizer(), tmp_path / "a.ids", strict=True)
+    assert not (tmp_path / "a.ids").exists()
 
 
 def test_a_large_file_takes_little_memory(tmp_path):

@@ -1,11 +1,16 @@
 """Tokens and their numbers: vocabularies, labels, units of text."""
 
+import subprocess
+import sys
 import unicodedata
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given
 
 from recur import tasks
+from recur.tasks import _words
 
 WORDS = [["나는", "밥을", "먹는다"], ["나는", "잔다"], ["the", "cat"], ["the", "나는"]]
 
@@ -105,6 +110,94 @@ def test_words():
     assert words[:9] == ["It's", "3,5", "m", ":", "«", "나는", "간다", "»", ","]
     assert words[9:] == ["e", ".", "g", ".", "well-known", "\n", "(", "so", ")", "🙂", "end", "!", "\n"]
     assert tasks.join_text(words[10:], "words") == ". g. well-known\n(so) 🙂 end!\n"
+
+
+SCRIPTS = {
+    "Hindi": "मुझे हिन्दी पसंद है। क्या?",
+    "Bengali": "আমি বাংলা ভালোবাসি।",
+    "Tamil": "தமிழ் மொழி, இனிது!",
+    "Telugu": "తెలుగు భాష.",
+    "Malayalam": "ക്‍ഷ ന്‍",
+    "Thai": "ภาษาไทย ครับ",
+    "Khmer": "ភាសា​ខ្មែរ។ ល្អ",
+    "Burmese": "မြန်မာ စာ။",
+    "Tibetan": "བོད་སྐད།",
+    "Arabic": "اَلْعَرَبِيَّةُ، كيف حالك؟ (نعم)",
+    "Persian": "می‌خواهم بروم؛ باشد",
+    "Urdu": "یہ اردو ہے۔ اچھا",
+    "Hebrew": "אֲנִי צה״ל, בית־ספר!",
+    "Yoruba": "ọ̀rọ̀ Yorùbá",
+    "Amharic": "ሰላም፡ለዓለም።",
+    "Armenian": "Բարեւ։ Այո",
+    "Georgian": "გამარჯობა, კი.",
+    "Greek": "Καλημέρα· τι κάνεις;",
+    "Russian": "Привет, мир: из-за «леса».",
+    "Chinese": "你好。（再见）我用Python写。",
+    "Japanese": "これは「ペン」です。々ー、はい。",
+    "Korean": "나는 간다, 집에!",
+    "Spanish": "¿Qué? ¡Sí! l·l",
+    "French": "L’été d'hier, aujourd'hui.",
+    "German": "Die „Straße“ ist 3,5 km „lang“.",
+    "English": "Don't “ever” (so) stop: well-known, 12:30 and 3.5.2%!\nNext [line].",
+    "emoji": "👨‍👩‍👧 🇩🇪 🇫🇷 👍🏽 1️⃣ #️⃣ ❤️ x",
+}
+
+
+@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
+def test_words_of_every_script_come_back(text):
+    words = tasks.split_text(text, "words")
+    assert tasks.join_text(words, "words") == text
+    # No mark and no joiner is a word of its own.
+    assert not any(unicodedata.category(word[0]) in ("Mn", "Mc", "Me") or word[0] in "‌‍" for word in words)
+
+
+def test_what_is_one_word():
+    for script, expected in {
+        "Hindi": ["मुझे", "हिन्दी", "पसंद", "है", "।", "क्या", "?"],
+        "Tamil": ["தமிழ்", "மொழி", ",", "இனிது", "!"],
+        "Persian": ["می‌خواهم", "بروم", "؛", "باشد"],
+        "Hebrew": ["אֲנִי", "צה״ל", ",", "בית־ספר", "!"],
+        "Thai": ["ภาษาไทย", "ครับ"],
+        "Chinese": ["你好", "。", "（", "再见", "）", "我用Python写", "。"],
+        "emoji": ["👨‍👩‍👧", "🇩🇪", "🇫🇷", "👍🏽", "1️⃣", "#️⃣", "❤️", "x"],
+    }.items():
+        assert tasks.split_text(SCRIPTS[script], "words") == expected
+    signs = "1..2 x.5 5.x -x a--b 'b' .́ a1.5 ‏ש"
+    assert tasks.split_text(signs, "words") == [
+        *("1", ".", ".", "2", "x", ".", "5", "5", ".", "x", "-", "x", "a", "-", "-", "b", "'", "b", "'"),
+        *(".́", "a1.5", "‏", "ש"),
+    ]
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from("a1.,-'’()!́‍​।。¿ \n"))))
+def test_split_words_are_split_so_again_when_joined(text):
+    words = tasks.split_text(unicodedata.normalize("NFC", text), "words")
+    assert tasks.split_text(tasks.join_text(words, "words"), "words") == words
+
+
+def test_a_long_word_takes_little_memory():
+    """A group of a pattern that is repeated takes dozens of bytes for every letter, which tracemalloc does not see."""
+    code = (
+        "import resource, sys\n"
+        "from recur import tasks\n"
+        "tasks.split_text('a-b c', 'words')\n"
+        "texts = ['a-' * 2_000_000 + 'a', 'a' + '-' * 4_000_000, '1.' * 2_000_000, 'a' * 4_000_000]\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "counts = [len(tasks.split_text(text, 'words')) for text in texts]\n"
+        "assert counts == [1, 4_000_001, 2, 1], counts\n"
+        "kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
+        "assert kib < 20 * 4_000_000 / 1024, kib\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_regex_words_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "regex", None)
+    _words._patterns.cache_clear()
+    with pytest.raises(ImportError, match=r'expected regex, got none; pip install "recur-jax\[data\]"'):
+        tasks.split_text("a b", "words")
+    assert tasks.split_text("a b", "characters") == ["a", " ", "b"]
 
 
 def test_damaged_bytes_and_marks_can_be_shown():
