@@ -1,6 +1,7 @@
 """Who may import whom, what `import recur` costs, and that public names are sorted, importable and explained."""
 
 import ast
+import graphlib
 import importlib
 import inspect
 import json
@@ -45,6 +46,7 @@ OPTIONAL = {"torch", "keras", "tensorflow", "matplotlib", "sklearn", "tqdm", "ll
 UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "syslog", "termios"}
 
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+NAMES = {".".join(("recur", *path.with_suffix("").parts)).removesuffix(".__init__"): path for path in MODULES}
 
 
 def imports(path):
@@ -57,44 +59,53 @@ def imports(path):
             parent = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*parent, *([node.module] if node.module else [])])
             # `from recur import cells` names a module by its last part, `from recur.cells import lstm` does not.
-            yield from (f"{module}.{alias.name}" if module == "recur" else module for alias in node.names)
+            for name in (f"{module}.{alias.name}" for alias in node.names):
+                yield name if module == "recur" or name in NAMES else module
 
 
 def part(path):
     return path.parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_imports_follow_the_arrows(path):
-    own = part(path)
-    if own in {"__init__", "__main__"}:
-        return  # the package itself gathers its parts
-    assert own in ALLOWED, f"{path}: a new part of recur needs its arrows here and in the design"
-    for name in imports(path):
-        if name.split(".")[0] != "recur":
-            continue
-        inside = name.removeprefix("recur.")
-        granted = {own, *ALLOWED[own]}
-        assert any(inside == g or inside.startswith(g + ".") for g in granted), (
-            f"recur/{path} imports {name}; {own} may import only {sorted(ALLOWED[own])}"
-        )
+def test_imports_follow_the_arrows():
+    for path in MODULES:
+        own = part(path)
+        if own in {"__init__", "__main__"}:
+            continue  # the package itself gathers its parts
+        assert own in ALLOWED, f"{path}: a new part of recur needs its arrows here and in the design"
+        for name in imports(path):
+            if name.split(".")[0] != "recur":
+                continue
+            inside = name.removeprefix("recur.")
+            granted = {own, *ALLOWED[own]}
+            assert any(inside == g or inside.startswith(g + ".") for g in granted), (
+                f"recur/{path} imports {name}; {own} may import only {sorted(ALLOWED[own])}"
+            )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_foreign_imports_are_those_of_the_part(path):
-    own, foreign = part(path), {name.split(".")[0] for name in imports(path)} - {"recur"} - sys.stdlib_module_names
-    assert foreign <= FOREIGN.get(own, foreign), f"recur/{path} imports {sorted(foreign)}"
-    assert not foreign & FORBIDDEN.get(own, set()), f"recur/{path} imports {sorted(foreign)}"
-    assert not any(name.startswith("jax._src") for name in imports(path)), f"recur/{path} imports jax._src"
+def test_foreign_imports_are_those_of_the_part():
+    for path in MODULES:
+        own, foreign = part(path), {name.split(".")[0] for name in imports(path)} - {"recur"} - sys.stdlib_module_names
+        assert foreign <= FOREIGN.get(own, foreign), f"recur/{path} imports {sorted(foreign)}"
+        assert not foreign & FORBIDDEN.get(own, set()), f"recur/{path} imports {sorted(foreign)}"
+        assert not any(name.startswith("jax._src") for name in imports(path)), f"recur/{path} imports jax._src"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_what_only_unix_has_is_not_needed_to_import(path):
+def test_what_only_unix_has_is_not_needed_to_import():
     """A module of it is imported inside ``try``, so not by a statement of the file itself."""
-    body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
-    plain = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
-    plain |= {node.module for node in body if isinstance(node, ast.ImportFrom)}
-    assert not plain & UNIX_ONLY, f"recur/{path} imports {sorted(plain & UNIX_ONLY)}, which Windows does not have"
+    for path in MODULES:
+        body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+        plain = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+        plain |= {node.module for node in body if isinstance(node, ast.ImportFrom)}
+        assert not plain & UNIX_ONLY, f"recur/{path} imports {sorted(plain & UNIX_ONLY)}, which Windows does not have"
+
+
+def test_no_module_imports_itself_on_a_detour():
+    """Imports inside functions and under TYPE_CHECKING count: who needs them knows of each other."""
+    graph = {name: NAMES.keys() & set(imports(path)) - {name} for name, path in NAMES.items()}
+    # An error otherwise, which names the circle.
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert order.index("recur._checks") < order.index("recur.cells._base") < order.index("recur.cells")
 
 
 def test_the_reader_of_imports_sees_all_kinds():
