@@ -1,63 +1,46 @@
 """The antisymmetric recurrent network: a step of Euler's method along a flow that neither contracts nor expands."""
 
 import dataclasses
+import functools
 import math
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from recur._checks import check_batch_shape, check_bool, check_dtype, check_number, check_positive
-from recur._types import Array, Float, Key, Params, State
-from recur.cells._base import Cell, state_type
-from recur.cells._gates import GateInit, gate_init, gate_product, project_gates
+from recur._checks import check_bool, check_number
+from recur._types import Array, Float, Params
 from recur.cells._init import Gaussian, InitSpec, per_gate
+from recur.cells._pointwise import PointwiseCell, pointwise
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class AntisymmetricCell(Cell):
+class AntisymmetricCell(PointwiseCell):
     """A cell whose state drifts along an antisymmetric matrix. Made by `antisymmetric`."""
 
-    hidden_size: int
-    inits: GateInit
     step_size: float
     diffusion: float
     gated: bool
-    name = "antisymmetric"
-
-    def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
-        """Draws ``kernel [X, G, H]``, ``recurrent_kernel [H, 1, H]``, the free K, and ``bias [G, H]``."""
-        return self.inits.draw(key, input_size, self.hidden_size, dtype)
-
-    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
-        """Returns zeros ``[*batch_shape, H]``."""
-        batch_shape = check_batch_shape("batch_shape", batch_shape)
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), check_dtype("dtype", dtype, jnp.inexact))
-        return state_type("h")(h=zeros)
-
-    def prepare(self, params: Params) -> Params:
-        """Puts ``K - K^T - gamma I`` in the place of the free K, in float32 or better."""
-        free = params["recurrent_kernel"][:, 0]
-        free = free.astype(jnp.promote_types(free.dtype, jnp.float32))
-        drift = free - free.T - self.diffusion * jnp.eye(self.hidden_size, dtype=free.dtype)
-        return {**params, "recurrent_kernel": drift[:, None]}
-
-    def project(self, params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A G H"]:
-        """Returns ``x V + b`` for all gates."""
-        return project_gates(params["kernel"], params["bias"], xs)
-
-    def advance(self, params: Params, state: State, projected: Float[Array, "*B G H"]) -> State:
-        """Returns the next state. One product with the state serves all gates."""
-        pre = projected + gate_product(state.h, params["recurrent_kernel"])
-        change = jnp.tanh(pre[..., 0, :])
-        if self.gated:
-            change = sigmoid(pre[..., 1, :]) * change
-        return state._replace(h=state.h + self.step_size * change)
 
     def __repr__(self) -> str:
         """Shows the call that makes the cell; initialisers are left out."""
         gated = ", gated=True" if self.gated else ""
         return f"antisymmetric({self.hidden_size}, step_size={self.step_size}, diffusion={self.diffusion}{gated})"
+
+
+def _drift(params: Params, *, diffusion: float) -> Float[Array, "H H"]:
+    """Returns ``K - K^T - gamma I`` of the free K, in float32 or better."""
+    free = params["recurrent_kernel"][:, 0]
+    free = free.astype(jnp.promote_types(free.dtype, jnp.float32))
+    return free - free.T - diffusion * jnp.eye(len(free), dtype=free.dtype)
+
+
+def _plain(gate, state, *, step_size: float) -> dict[str, jax.Array]:
+    return {"h": state.h + step_size * gate.h}
+
+
+def _gated(gate, state, *, step_size: float) -> dict[str, jax.Array]:
+    return {"h": state.h + step_size * (gate.z * gate.h)}
 
 
 def antisymmetric(
@@ -100,8 +83,14 @@ def antisymmetric(
         number = check_number(name, value)
         if not math.isfinite(number) or number < 0 or (fits == ">" and number == 0):
             raise ValueError(f"{name}: expected a finite number {fits} 0, got {value}")
-    gates = ("h", "z") if check_bool("gated", gated) else ("h",)
-    inits = gate_init(gates, kernel_init=kernel_init, bias_init=bias_init)
-    inits = dataclasses.replace(inits, recurrent=per_gate("recurrent_init", recurrent_init, ("h",), Gaussian()))
-    size = check_positive("hidden_size", hidden_size)
-    return AntisymmetricCell(size, inits, float(step_size), float(diffusion), bool(gated))
+    gated, step_size, diffusion = check_bool("gated", gated), float(step_size), float(diffusion)
+    declared = pointwise(
+        state=("h",),
+        gates={"h": jnp.tanh, "z": sigmoid} if gated else {"h": jnp.tanh},
+        recurrent_kernel=functools.partial(_drift, diffusion=diffusion),
+        name="antisymmetric",
+    )(functools.partial(_gated if gated else _plain, step_size=step_size))
+    cell = declared(hidden_size, kernel_init=kernel_init, bias_init=bias_init)
+    # All gates share one free K.
+    inits = dataclasses.replace(cell.inits, recurrent=per_gate("recurrent_init", recurrent_init, ("h",), Gaussian()))
+    return AntisymmetricCell(cell.declaration, cell.hidden_size, inits, step_size, diffusion, gated)

@@ -1,6 +1,7 @@
 """What `pointwise` is told about a cell, checked."""
 
 import dataclasses
+import functools
 import importlib
 import keyword
 import operator
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from recur._types import Initializer
+from recur._types import Initializer, Params
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -32,22 +33,25 @@ class Declaration:
     state: tuple[str, ...]
     gates: tuple[tuple[str, Activation | None], ...]
     split: tuple[str, ...]
-    weights: tuple[tuple[str, Initializer], ...]
+    weights: tuple[tuple[str, Initializer | None], ...]
     keep: str | None
     write: str | None
     update: Callable[..., Mapping[str, jax.Array]]
     recurrence: str = "dense"
     standard: str | None = None
+    parameters: Callable[[Params], Mapping[str, jax.Array]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns what can be pickled: functions that JAX has compiled go by the name that they are known by."""
         gates = tuple((name, _named(activation)) for name, activation in self.gates)
-        return {**self.__dict__, "gates": gates, "update": _named(self.update)}
+        functions = {"update": _named(self.update), "parameters": _named(self.parameters)}
+        return {**self.__dict__, "gates": gates, **functions}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restores the functions."""
         gates = tuple((name, _found(activation)) for name, activation in state["gates"])
-        self.__dict__.update(state, gates=gates, update=_found(state["update"]))
+        functions = {name: _found(state[name]) for name in ("update", "parameters")}
+        self.__dict__.update(state, gates=gates, **functions)
 
     def __post_init__(self) -> None:
         """Checks the names against each other."""
@@ -86,8 +90,10 @@ class Declaration:
                     f"split: expected gates declared with None, got {name!r} with an activation; "
                     f"a split gate is handed over before any activation: apply it inside {self.name}"
                 )
+        if self.parameters is not None and not callable(self.parameters):
+            raise TypeError(f"parameters: expected a function of the parameters or None, got {self.parameters!r}")
         for name, initializer in self.weights:
-            if not callable(initializer):
+            if not callable(initializer) and (initializer is not None or self.parameters is None):
                 raise TypeError(
                     f"weights[{name!r}]: expected an initialiser (key, shape, dtype) -> array such as "
                     f"recur.cells.Constant(0.0), got {initializer!r}"
@@ -107,9 +113,36 @@ class Bound:
     args: tuple[Any, ...]
     options: tuple[tuple[str, Any], ...]
 
+    @classmethod
+    def of(cls, function: Any) -> Any:
+        """Returns a function as it is, but a partial one as a value."""
+        if not isinstance(function, functools.partial):
+            return function
+        return cls(function.func, function.args, tuple(sorted(function.keywords.items())))
+
     def __call__(self, *args: Any) -> Any:
         """Calls the function."""
         return self.function(*self.args, *args, **dict(self.options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived:
+    """A parameter that is a function of all of them."""
+
+    name: str
+    function: Callable[[Params], jax.Array]
+
+    def __call__(self, params: Params) -> dict[str, jax.Array]:
+        """Returns the parameter by its name."""
+        return {self.name: self.function(params)}
+
+    def __reduce__(self) -> tuple:
+        """Goes by the name of the function, as `Declaration` has it."""
+        return _derived, (self.name, _named(self.function))
+
+
+def _derived(name: str, function: Any) -> Derived:
+    return Derived(name, _found(function))
 
 
 class _Place(NamedTuple):

@@ -8,12 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from recur._checks import check_batch_shape, check_dtype, check_positive, is_one_of
-from recur._types import Array, Float, Key, Params, State
-from recur.cells._base import Cell, state_type
+from recur._checks import check_positive, is_one_of
+from recur._types import Array, Float, Key, Params
 from recur.cells._elman import ACTIVATIONS
-from recur.cells._gates import GateInit, expand_to, gate_init, gate_product, project_gates
 from recur.cells._init import InitSpec
+from recur.cells._pointwise import PointwiseCell, pointwise
 
 MODRELU = "modrelu"
 
@@ -46,49 +45,12 @@ class PlaneRotations:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class OrthogonalCell(Cell):
+class OrthogonalCell(PointwiseCell):
     """A cell whose recurrent matrix is a function of free numbers. Made by `orthogonal`."""
 
-    hidden_size: int
-    inits: GateInit
     activation: str
     parametrization: str
     negative: int
-    name = "orthogonal"
-
-    def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
-        """Draws ``kernel [X, 1, H]``, ``recurrent_kernel [H, 1, H]``, the free K, and ``bias [1, H]``."""
-        return self.inits.draw(key, input_size, self.hidden_size, dtype)
-
-    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
-        """Returns zeros ``[*batch_shape, H]``."""
-        batch_shape = check_batch_shape("batch_shape", batch_shape)
-        zeros = jnp.zeros((*batch_shape, self.hidden_size), check_dtype("dtype", dtype, jnp.inexact))
-        return state_type("h")(h=zeros)
-
-    def prepare(self, params: Params) -> Params:
-        """Puts the orthogonal Q in the place of the free K, in float32 or better."""
-        free = params["recurrent_kernel"][:, 0]
-        free = free.astype(jnp.promote_types(free.dtype, jnp.float32))
-        signs = jnp.where(jnp.arange(self.hidden_size) < self.hidden_size - self.negative, 1.0, -1.0)
-        rotation = PARAMETRIZATIONS[self.parametrization](free - free.T)
-        return {**params, "recurrent_kernel": (signs.astype(free.dtype)[:, None] * rotation)[:, None]}
-
-    def project(self, params: Params, xs: Float[Array, "*A X"]) -> Float[Array, "*A 1 H"]:
-        """Returns ``x W + b``; without b where it is the threshold of the activation."""
-        return (
-            gate_product(xs, params["kernel"])
-            if self.activation == MODRELU
-            else project_gates(params["kernel"], params["bias"], xs)
-        )
-
-    def advance(self, params: Params, state: State, projected: Float[Array, "*B 1 H"]) -> State:
-        """Returns the next state."""
-        pre = (projected + gate_product(state.h, params["recurrent_kernel"]))[..., 0, :]
-        if self.activation == MODRELU:
-            return state._replace(h=_modrelu(pre, expand_to(params["bias"][0], pre.ndim)))
-        function = ACTIVATIONS[self.activation]
-        return state._replace(h=pre if function is None else function(pre))
 
     def __repr__(self) -> str:
         """Shows the call that makes the cell; initialisers are left out."""
@@ -98,9 +60,36 @@ class OrthogonalCell(Cell):
         )
 
 
-def _modrelu(a: jax.Array, threshold: jax.Array) -> jax.Array:
+@dataclasses.dataclass(frozen=True)
+class _Full:
+    """Makes Q of the free K, in float32 or better, and the threshold of modrelu, which is drawn as the bias."""
+
+    parametrization: str
+    negative: int
+    threshold: bool
+
+    def __call__(self, params: Params) -> Params:
+        """Returns what takes the place of the free parameters."""
+        free = params["recurrent_kernel"][:, 0]
+        free = free.astype(jnp.promote_types(free.dtype, jnp.float32))
+        signs = jnp.where(jnp.arange(len(free)) < len(free) - self.negative, 1.0, -1.0)
+        rotation = PARAMETRIZATIONS[self.parametrization](free - free.T)
+        full = {"recurrent_kernel": signs.astype(free.dtype)[:, None] * rotation}
+        if self.threshold:
+            full |= {"bias": jnp.zeros_like(params["bias"]), "threshold": params["bias"][0]}
+        return full
+
+
+def _activated(gate, state) -> dict[str, jax.Array]:
+    del state
+    return {"h": gate.h}
+
+
+def _modrelu(gate, state, weight) -> dict[str, jax.Array]:
+    del state
     # As a sum, not as sign(a) relu(|a| + b), whose derivative at a = 0, the state at rest, jax takes to be 0.
-    return jnp.where(jnp.abs(a) + threshold >= 0, a + threshold * jnp.sign(a), 0.0)
+    a = gate.h
+    return {"h": jnp.where(jnp.abs(a) + weight.threshold >= 0, a + weight.threshold * jnp.sign(a), 0.0)}
 
 
 def orthogonal(
@@ -156,10 +145,18 @@ def orthogonal(
         raise TypeError(f"negative: expected a whole number, got {negative!r}")
     if not 0 <= negative <= hidden_size:
         raise ValueError(f"negative: expected 0 <= negative <= hidden_size = {hidden_size}, got {negative}")
-    inits = gate_init(
-        ("h",),
+    is_modrelu = activation == MODRELU
+    declared = pointwise(
+        state=("h",),
+        gates={"h": None if is_modrelu else ACTIVATIONS[activation]},
+        weights={"threshold": None} if is_modrelu else None,
+        parameters=_Full(parametrization, negative, is_modrelu),
+        name="orthogonal",
+    )(_modrelu if is_modrelu else _activated)
+    cell = declared(
+        hidden_size,
         kernel_init=kernel_init,
         recurrent_init=PlaneRotations(parametrization) if recurrent_init is None else recurrent_init,
         bias_init=bias_init,
     )
-    return OrthogonalCell(hidden_size, inits, activation, parametrization, negative)
+    return OrthogonalCell(cell.declaration, hidden_size, cell.inits, activation, parametrization, negative)

@@ -13,7 +13,7 @@ import numpy as np
 from recur._checks import brief, check_batch_shape, check_dtype, check_positive
 from recur._types import Array, Float, Initializer, Key, Params, State
 from recur.cells._base import Affine, FactoredCell, state_type
-from recur.cells._declaration import Activation, Bound, Declaration
+from recur.cells._declaration import Activation, Bound, Declaration, Derived
 from recur.cells._gates import GateInit, affine_product, expand_to, gate_init, product, tangent_product
 from recur.cells._init import Chrono, InitSpec
 from recur.cells._kept import Kept, Layout, gate_tangents, gates, keep, layout
@@ -74,7 +74,8 @@ class PointwiseCell(FactoredCell):
 
         The recurrent kernel is ``[H, G, H]``; ``[G, H]`` where it is declared diagonal, absent where there is none.
         """
-        return self.inits.draw(key, input_size, self.hidden_size, dtype, self.declaration.weights)
+        drawn = tuple((name, init) for name, init in self.declaration.weights if init is not None)
+        return self.inits.draw(key, input_size, self.hidden_size, dtype, drawn)
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns zeros ``[*batch_shape, H]`` for each field."""
@@ -89,8 +90,8 @@ class PointwiseCell(FactoredCell):
         return layout(self.declaration)
 
     def prepare(self, params: Params) -> Prepared:
-        """Lays the gates by kind."""
-        order = self._layout.order
+        """Makes parameters of others, as declared, and lays the gates by kind."""
+        order, params = self._layout.order, self._made(params)
 
         def laid(leaf: jax.Array) -> jax.Array:
             if order != tuple(range(len(order))):
@@ -103,6 +104,34 @@ class PointwiseCell(FactoredCell):
         return Prepared(
             laid(params["kernel"]), None if recurrent is None else laid(recurrent), laid(params["bias"]), weights
         )
+
+    def _made(self, params: Params) -> Params:
+        """Returns the parameters with those that are functions of them."""
+        if self.declaration.parameters is None:
+            return params
+        made = self.declaration.parameters(params)
+        names = {*params, "kernel", "recurrent_kernel", "bias", *(name for name, _ in self.declaration.weights)}
+        if not isinstance(made, Mapping) or not set(made) <= names:
+            got = sorted(made) if isinstance(made, Mapping) else type(made).__name__
+            raise TypeError(
+                f"{self.name}: expected parameters to return a dict with some of {sorted(names)}, got {got}"
+            )
+        params = {**params, **made}
+        if "recurrent_kernel" in made:
+            params["recurrent_kernel"] = self._every_gate(made["recurrent_kernel"])
+        return params
+
+    def _every_gate(self, kernel: jax.Array) -> jax.Array:
+        """Returns a recurrent kernel for every gate: one without their axis, or with one entry on it, serves all."""
+        units, gates = self.hidden_size, len(self.declaration.gates)
+        shape = (units, gates, units) if self.declaration.recurrence == "dense" else (gates, units)
+        given = jnp.expand_dims(kernel, -2) if kernel.ndim == len(shape) - 1 else kernel
+        if given.ndim != len(shape) or given.shape not in (shape, (*shape[:-2], 1, units)):
+            raise ValueError(
+                f"recurrent_kernel: expected the function of {self.name} to return {shape}, or one kernel for all "
+                f"gates without the axis of {gates}, got {kernel.shape}"
+            )
+        return jnp.broadcast_to(given, shape)
 
     def with_units(self, units: int) -> "PointwiseCell":
         """Returns the same cell with another number of units."""
@@ -243,7 +272,9 @@ def pointwise(
     state: Sequence[str],
     gates: Mapping[str, Activation | None],
     split: Sequence[str] = (),
-    weights: Mapping[str, Initializer] | None = None,
+    weights: Mapping[str, Initializer | None] | None = None,
+    recurrent_kernel: Callable[[Params], jax.Array] | None = None,
+    parameters: Callable[[Params], Mapping[str, jax.Array]] | None = None,
     keep: str | None = None,
     write: str | None = None,
     recurrence: str = "dense",
@@ -262,7 +293,12 @@ def pointwise(
         gates: Activation of each gate by name, in the order of the gate axis; None leaves the gate linear.
         split: Gates handed over as two shares before any activation: ``gate.n.x = x W_n + b_n`` and
             ``gate.n.h = h U_n``.
-        weights: Per-unit weights ``[H]`` by name with their initialisers; they come as third argument.
+        weights: Per-unit weights ``[H]`` by name with their initialisers; they come as third argument. None as
+            initialiser says that `parameters` makes the weight.
+        recurrent_kernel: Makes the recurrent kernel ``[H, G, H]``, or one ``[H, H]`` for all gates, of the parameters,
+            a dict as ``cell.init`` draws it, whose ``recurrent_kernel`` then holds free numbers. Called once a run,
+            not once a step, and differentiated.
+        parameters: Makes any of them: returns a dict of those that take the place of what was drawn.
         keep: Gate that keeps the state, and
         write: gate that lets the input in: what `Chrono` initialises.
         recurrence: ``"dense"``: U_g ``[H, H]`` as above; ``"diagonal"``: u_g ``[H]``, every unit sees itself alone,
@@ -298,6 +334,13 @@ def pointwise(
     for argument, value in (("state", state), ("split", split)):
         if not isinstance(value, (tuple, list)) or not all(isinstance(entry, str) for entry in value):
             raise TypeError(f"{argument}: expected a tuple of names, got {brief(value)}")
+    if recurrent_kernel is not None:
+        if not callable(recurrent_kernel) or parameters is not None or recurrence == "none":
+            raise (ValueError if callable(recurrent_kernel) else TypeError)(
+                f"recurrent_kernel: expected a function of the parameters, without parameters= and with a recurrent "
+                f"product, got {brief(recurrent_kernel)}; let parameters= return the kernel among the others"
+            )
+        parameters = Derived("recurrent_kernel", Bound.of(recurrent_kernel))
     words = {"keep": keep, "write": write, "recurrence": recurrence, "standard": standard, "name": name}
     for argument, value in words.items():
         if not isinstance(value, str | None):
@@ -307,8 +350,7 @@ def pointwise(
         # A partial function bears the name of what is in it, any other object that of its class.
         named = getattr(update, "func", update)
         named = named if hasattr(named, "__qualname__") else type(named)
-        if isinstance(update, functools.partial):
-            update = Bound(update.func, update.args, tuple(sorted(update.keywords.items())))
+        update = Bound.of(update)
         declaration = Declaration(
             name=name or named.__name__,
             state=tuple(state),
@@ -320,6 +362,7 @@ def pointwise(
             update=update,
             recurrence=recurrence,
             standard=standard,
+            parameters=Bound.of(parameters),
         )
 
         def factory(

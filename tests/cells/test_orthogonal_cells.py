@@ -15,7 +15,7 @@ H, X = 4, 2
 
 def recurrent(cell, params):
     """The matrix that multiplies the state, as NumPy float64 ``[H, H]``."""
-    return np.asarray(cell.prepare(params)["recurrent_kernel"][:, 0], np.float64)
+    return np.asarray(cell.prepare(params).recurrent_kernel, np.float64)
 
 
 def skew(params):
@@ -29,9 +29,9 @@ def test_170_units_stay_orthogonal_to_rounding(parametrization, dtype, most, x64
     """O20, at rest as drawn, and for free parameters of growing size."""
     for recurrent_init in (None, *map(recur.cells.Gaussian, (0.3, 1.0, 4.0))):
         cell = orthogonal(170, parametrization=parametrization, recurrent_init=recurrent_init)
-        matrix = cell.prepare(cell.init(jax.random.key(0), 1, dtype))["recurrent_kernel"]
+        matrix = cell.prepare(cell.init(jax.random.key(0), 1, dtype)).recurrent_kernel
         assert matrix.dtype == dtype
-        q = np.asarray(matrix[:, 0], np.float64)
+        q = np.asarray(matrix, np.float64)
         assert np.abs(q.T @ q - np.eye(170)).max() < most
 
 

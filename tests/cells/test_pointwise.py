@@ -84,6 +84,76 @@ def test_factory_keeps_the_name_and_words_of_the_function():
     assert peephole(3) == peephole(3)
 
 
+def skew(params):
+    free = params["recurrent_kernel"][:, 0]
+    return free - free.T
+
+
+def lame(params):
+    """Parameters with a recurrent kernel for each gate, a weight and a bias that others make."""
+    return {
+        "recurrent_kernel": 0.5 * params["recurrent_kernel"],
+        "tau": params["bias"][0] ** 2,
+        "bias": 2 * params["bias"],
+    }
+
+
+def blend(gate, state, weight=None):
+    return {"h": gate.f * state.h + gate.n * (1.0 if weight is None else weight.tau)}
+
+
+DERIVED = {
+    # name: (options, what the parameters are in full, of free ones)
+    "one kernel for all gates": (
+        {"recurrent_kernel": skew},
+        lambda params: {"recurrent_kernel": jnp.stack([skew(params)] * 2, axis=1)},
+    ),
+    "several parameters": ({"parameters": lame, "weights": {"tau": None}}, lame),
+    "diagonal": (
+        {"recurrence": "diagonal", "recurrent_kernel": lambda params: -params["recurrent_kernel"][0]},
+        lambda params: {"recurrent_kernel": jnp.stack([-params["recurrent_kernel"][0]] * 2)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_parameters_made_of_others_are_those_in_every_engine(name, x64):
+    """Values and gradients by the free parameters, against the same cell that gets the full ones."""
+    options, full = DERIVED[name]
+    gates = {"f": sigmoid, "n": jnp.tanh}
+    cell = pointwise(state=("h",), gates=gates, **options)(blend)(3)
+    weights = dict.fromkeys(options.get("weights", {}), Constant())
+    plain = pointwise(state=("h",), gates=gates, weights=weights, recurrence=options.get("recurrence", "dense"))(blend)(
+        3
+    )
+    params, xs, start, _ = random_problem(cell, 5, (2,), dtype=np.float64)
+    assert "tau" not in params
+
+    def loss(cell, make, engine, params):
+        run = recur.unroll(cell, make(params), xs, start, engine=engine)
+        return jnp.sum(jnp.sin(run.outputs)), run.outputs
+
+    def graded(*arguments):
+        return jax.value_and_grad(lambda params: loss(*arguments, params), has_aux=True)(params)
+
+    wanted = graded(plain, lambda params: {**params, **full(params)}, recur.engines.Scan())
+    for engine in (recur.engines.Scan(), recur.engines.Fused(), recur.engines.Newton(tol=1e-13)):
+        assert_close(graded(cell, lambda params: params, engine), wanted)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (3, 2, 2), (3, 3, 3)])
+def test_a_made_kernel_of_another_shape_is_refused(shape, key):
+    cell = declare(recurrent_kernel=lambda params: jnp.zeros(shape), name="mine")(3)
+    with pytest.raises(ValueError, match=r"recurrent_kernel: .* mine to return \(3, 2, 3\), .* got"):
+        cell.prepare(cell.init(key, 2))
+
+
+def test_made_parameters_without_a_name_of_the_cell_are_refused(key):
+    cell = declare(parameters=lambda params: {"kernels": params["kernel"]}, name="mine")(3)
+    with pytest.raises(TypeError, match=r"mine: .* some of \['bias', .* got \['kernels'\]"):
+        cell.prepare(cell.init(key, 2))
+
+
 def declare(state=("h",), gates=None, update=lambda gate, state: {"h": state.h}, **options):
     return pointwise(state=state, gates={"f": sigmoid, "n": None} if gates is None else gates, **options)(update)
 
@@ -109,6 +179,11 @@ def declare(state=("h",), gates=None, update=lambda gate, state: {"h": state.h},
         ({"weights": {"1p": Constant()}}, ValueError, ["weights", "attributes", "'1p'"]),
         ({"weights": {"p": 0.0}}, TypeError, ["weights['p']", "initialiser", "0.0"]),
         ({"weights": [("p", Constant())]}, TypeError, ["weights", "mapping"]),
+        ({"weights": {"p": None}}, TypeError, ["weights['p']", "initialiser", "None"]),
+        ({"parameters": {"bias": 0.0}}, TypeError, ["parameters", "function", "0.0"]),
+        ({"recurrent_kernel": 1.0}, TypeError, ["recurrent_kernel", "function", "1.0"]),
+        ({"recurrent_kernel": len, "recurrence": "none"}, ValueError, ["recurrent_kernel", "recurrent product"]),
+        ({"recurrent_kernel": len, "parameters": len}, ValueError, ["recurrent_kernel", "without parameters"]),
     ],
 )
 def test_wrong_declarations_are_refused(options, error, words):
