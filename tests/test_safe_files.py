@@ -59,6 +59,11 @@ def test_encode_file_leaves_a_file_named_tmp_alone(tmp_path):
     assert not (tmp_path / "ids.bin").exists()
     assert tasks.encode_file(tmp_path / "a.txt", VOCABULARY, tmp_path / "ids.bin")[0].tolist() == [4, 5]
     assert (tmp_path / "ids.bin.tmp").read_text() == "theirs"
+    (tmp_path / "link").symlink_to(tmp_path / "a.txt")
+    for out in ("a.txt", "link"):
+        with pytest.raises(ValueError, match="out: expected another file than the text"):
+            tasks.encode_file(tmp_path / "a.txt", VOCABULARY, tmp_path / out)
+    assert (tmp_path / "a.txt").read_text() == "ab"
 
 
 def test_devices_pipes_and_folders_are_not_replaced(tmp_path):

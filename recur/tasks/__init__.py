@@ -22,6 +22,8 @@ from recur.tasks._digits import Videos
 from recur.tasks._digits import digit_videos
 from recur.tasks._digits import load_digits
 from recur.tasks._digits import pixel_sequences
+from recur.tasks._flip_flop import flip_flop
+from recur.tasks._flip_flop import flip_flop_floor
 from recur.tasks._labelled import Labelled
 from recur.tasks._labelled import read_labelled
 from recur.tasks._labels import Labels
@@ -103,6 +105,8 @@ __all__ = [
     "digit_videos",
     "encode_file",
     "exact_match",
+    "flip_flop",
+    "flip_flop_floor",
     "hold_out",
     "join_text",
     "load_digits",

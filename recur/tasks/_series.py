@@ -3,7 +3,7 @@
 import bisect
 import os
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -146,7 +146,9 @@ def read_table(
     return Table(values, tuple(rows.names[place] for place in chosen), times, gaps)
 
 
-def _check_options(columns, delimiter, decimal, header, time_format, unsorted, missing) -> None:
+def _check_options(
+    columns: Any, delimiter: Any, decimal: Any, header: Any, time_format: Any, unsorted: Any, missing: Any
+) -> None:
     if isinstance(columns, str):
         raise TypeError(f"columns: expected a list of names, got {columns!r}; put it in a list")
     if columns is not None and not as_list("columns", columns):
@@ -161,6 +163,8 @@ def _check_options(columns, delimiter, decimal, header, time_format, unsorted, m
     ):
         if not is_one_of(value, choices):
             raise ValueError(f"{name}: expected one of {list(choices)}, got {brief(value)}")
+    if delimiter == decimal:
+        raise ValueError(f"delimiter: expected another sign than the decimal one, got {delimiter!r} for both")
     if header is not None:
         check_bool("header", header)
     if time_format is not None and not isinstance(time_format, str):
@@ -184,7 +188,16 @@ def _time_column(rows: Rows) -> int | None:
     return 0
 
 
-def _times(rows, place, decimal, time_format, unsorted, path, *, is_asked_for) -> np.ndarray | None:
+def _times(
+    rows: Rows,
+    place: int,
+    decimal: str,
+    time_format: str | None,
+    unsorted: Unsorted,
+    path: str | os.PathLike,
+    *,
+    is_asked_for: bool,
+) -> np.ndarray | None:
     cells, name = [row[place] for row in rows.cells], rows.names[place]
     found = parse_times(cells, decimal, time_format)
     if not found:
@@ -227,7 +240,9 @@ def _numbers(rows: Rows, place: int, decimal: str, missing: Missing, path: str |
     return values
 
 
-def _filled(values, times, missing: Missing, names: Sequence[str], path: str | os.PathLike) -> np.ndarray:
+def _filled(
+    values: np.ndarray, times: np.ndarray | None, missing: Missing, names: Sequence[str], path: str | os.PathLike
+) -> np.ndarray:
     is_there = np.isfinite(values)
     if missing == "mask":
         return np.concatenate([np.where(is_there, values, 0), is_there], axis=1)

@@ -117,9 +117,11 @@ def encode_file(
     Raises:
         TypeError: `buffer_bytes` is not whole, or `vocabulary` has no ``encode`` and ``decode``.
         ValueError: A file that cannot be read, text without a token, an unknown token, if `strict`, or `strict` with
-            another tokenizer, which replaces what it does not know.
+            another tokenizer, which replaces what it does not know, or `out` that is the text file itself.
     """
-    out = as_path("out", out)
+    path, out = as_path("path", path), as_path("out", out)
+    if out.exists() and path.exists() and out.samefile(path):
+        raise ValueError(f"out: expected another file than the text, got {out}, which it would replace")
     encode = _encoder(vocabulary, unit, strict)
     count, total, first = 0, 0, None
     with replacing(out) as file:

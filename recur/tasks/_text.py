@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from recur._checks import as_path, brief, check_positive
+from recur._checks import as_path, as_whole_numbers, brief, check_positive
 from recur._files import open_regular
 
 MOST_MARKS = 255
@@ -38,8 +38,14 @@ class Characters:
     source: str
 
     def decode(self, codes: np.ndarray) -> str:
-        """Returns the text of these codes."""
-        return "".join(self.alphabet[code] for code in np.asarray(codes).ravel())
+        """Returns the text of these codes.
+
+        Raises:
+            TypeError: Something that is no whole number.
+            ValueError: A number that is none of the alphabet's.
+        """
+        codes = as_whole_numbers("codes", codes, len(self.alphabet)).ravel().tolist()
+        return "".join(self.alphabet[code] for code in codes)
 
 
 def characters(text: str, source: str = "given text") -> Characters:

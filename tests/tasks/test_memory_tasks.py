@@ -174,6 +174,28 @@ def test_parity_at_every_step():
     np.testing.assert_array_equal(y, np.logical_xor.accumulate(x[..., 0] == 1, axis=1))
 
 
+def test_flip_flop():
+    x, y = drawn(tasks.flip_flop, 10, 3_000, 12, bits=3, probability=0.3)
+    assert set(np.unique(x)) == {-1, 0, 1}
+    held = np.zeros((3_000, 3))
+    for step in range(12):
+        held = np.where(x[:, step] != 0, x[:, step], held)
+        np.testing.assert_array_equal(y[:, step], held)
+    assert (x[:, 0] != 0).all()
+    # After the first step the signs of three channels, -1, 0 and 1, have their shares of 27 patterns.
+    counts = np.bincount(((x[:, 1:] + 1) @ [9, 3, 1]).astype(int).ravel(), minlength=27)
+    share = np.array([0.15, 0.7, 0.15])
+    expected = counts.sum() * np.einsum("i,j,k->ijk", share, share, share).ravel()
+    assert ((counts - expected) ** 2 / expected).sum() < 54.1  # 26 degrees of freedom
+    errors = (y - x) ** 2
+    floor = tasks.flip_flop_floor(12, probability=0.3)
+    assert floor == pytest.approx(0.7 * 11 / 12, rel=1e-12)
+    assert errors.mean() == pytest.approx(floor, abs=4 * errors.std() / np.sqrt(errors.size))
+    # Without a pulse both signs are as likely, so that 0 is the best guess.
+    unseen = y[x == 0]
+    assert abs(unseen.mean()) < 6 / np.sqrt(unseen.size / 3)
+
+
 def test_sine_with_gap():
     x, y = drawn(tasks.sine_with_gap, 9, DRAWS, 12, 4, periods_steps=(4, 9))
     np.testing.assert_array_equal(x[..., 1], np.broadcast_to(np.arange(12) < 8, (DRAWS, 12)))
@@ -208,6 +230,7 @@ def test_a_long_sine_stays_exact():
         (tasks.selective_copy, (40,), (40, 16), (16,)),
         (tasks.temporal_order, (9,), (9, 8), ()),
         (tasks.parity, (9,), (9, 1), ()),
+        (tasks.flip_flop, (9,), (9, 3), (9, 3)),
         (tasks.sine_with_gap, (9, 3), (9, 2), (1,)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -237,6 +260,9 @@ def test_tasks_can_be_traced_over_keys(task, sizes, x_shape, y_shape):
         (lambda key: tasks.parity(key, 1, 0), ValueError, "length: expected a whole number >= 1, got 0"),
         (lambda key: tasks.sine_with_gap(key, 1, 5, 4), ValueError, "gap: expected 1 to length - 2 = 3 steps, got 4"),
         (lambda key: tasks.sine_with_gap(key, 1, 5, 1, periods_steps=(9, 3)), ValueError, "expected 2 <= shortest <"),
+        (lambda key: tasks.flip_flop(key, 1, 5, bits=0), ValueError, "bits: expected a whole number >= 1, got 0"),
+        (lambda key: tasks.flip_flop(key, 1, 5, probability=0), ValueError, "probability: expected a number above 0"),
+        (lambda key: tasks.flip_flop_floor(5, probability=1.5), ValueError, "probability: expected .* got 1.5"),
         (lambda key: tasks.adding(0, 1, 5), TypeError, "key: expected a PRNG key"),
     ],
 )

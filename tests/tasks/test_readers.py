@@ -11,6 +11,10 @@ def test_characters_are_numbered_by_code_point():
     assert numbered.alphabet == "".join(sorted(set("hihello 안녕 🙂")))
     assert numbered.decode(numbered.codes) == "hihello 안녕 🙂"
     assert numbered.codes.dtype == np.int32
+    assert numbered.decode(numbered.codes.astype(np.uint8)[None]) == "hihello 안녕 🙂"
+    for wrong, error in ((-1, ValueError), (2**32 + 1, ValueError), (0.5, TypeError)):
+        with pytest.raises(error, match="codes: expected"):
+            numbered.decode(np.array([wrong]))
 
 
 def test_standard_library_is_real_text_and_long_enough():
