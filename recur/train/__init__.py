@@ -10,6 +10,7 @@ from recur.train._fit import fit
 from recur.train._fit_batches import BatchIterator
 from recur.train._fit_batches import fit_batches
 from recur.train._hooks import Hooks
+from recur.train._interrupts import uninterrupted
 from recur.train._lines import JsonLines
 from recur.train._loop import Fit
 from recur.train._loss import Loss
@@ -66,4 +67,5 @@ __all__ = [
     "make_optimizer",
     "make_schedule",
     "make_step",
+    "uninterrupted",
 ]

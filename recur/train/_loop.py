@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur.train._hooks import Hooks
+from recur.train._interrupts import uninterrupted
 from recur.train._mesh import place
 from recur.train._nonfinite import watched
 from recur.train._processes import agree, gather
@@ -38,8 +39,6 @@ class Fit(NamedTuple):
 
 def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
     """Trains until `steps` steps are done, or nothing improved for `patience` evaluations; see `_train`."""
-    # A leaf that is weakly typed, as numbers of Python become, would make another program of the second call.
-    state = jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, state)
     checkpoints = hooks.checkpoints
     with contextlib.nullcontext() if checkpoints is None else checkpoints.run(_fingerprint(state, source, plan)):
         return _train(state, source, plan, steps=steps, patience=patience, hooks=hooks)
@@ -59,14 +58,7 @@ def _train(state: TrainState, source: Source, plan: Plan, *, steps: int, patienc
 
     How a run is cut in calls, and where it is stopped and goes on, changes no bit of it.
     """
-    progress = Progress(0.0, [], {})
-    state = watched(state, plan.method.on_nonfinite, plan.method.eval_every)
-    if hooks.checkpoints is not None and hooks.checkpoints.latest() is not None:
-        state, progress = hooks.checkpoints.restore(state)
-        if progress.history and plan.method.monitor not in progress.history[-1].metrics:
-            # The best was that of another metric, with which this one cannot be compared.
-            state = state._replace(best=nothing_yet(state.best))
-        state = watched(state, plan.method.on_nonfinite, plan.method.eval_every)
+    state, progress = _begun(state, plan, hooks)
     history, probed = list(progress.history), []
     step = _steps_taken(state)
     for call in (*hooks.on_record, *hooks.on_probe):
@@ -79,10 +71,11 @@ def _train(state: TrainState, source: Source, plan: Plan, *, steps: int, patienc
     if is_over():
         return Fit(state, history, True)
     log = source.start(state, progress.position)
-    log = log._replace(means=_restored(progress.means, log.means))
-    # A copy, because the compiled call takes the memory of the state it is given.
-    state = place(jax.tree.map(jnp.copy, state), plan.method.mesh, state_specs(state))
-    log = place(log, plan.method.mesh, log_specs(state, log))
+    with uninterrupted():
+        log = log._replace(means=_restored(progress.means, log.means))
+        # A copy, because the compiled call takes the memory of the state it is given.
+        state = place(jax.tree.map(jnp.copy, state), plan.method.mesh, state_specs(state))
+        log = place(log, plan.method.mesh, log_specs(state, log))
     watch = Watch(state, source, plan, hooks)
     began, saved = time.perf_counter() - progress.wall_s, progress.wall_s
 
@@ -132,6 +125,22 @@ def _train(state: TrainState, source: Source, plan: Plan, *, steps: int, patienc
         with _keeping(fitted):
             hooks.checkpoints.wait()
     return fitted
+
+
+@uninterrupted()
+def _begun(state: TrainState, plan: Plan, hooks: Hooks) -> tuple[TrainState, Progress]:
+    """Returns where the run begins, or goes on."""
+    # A leaf that is weakly typed, as numbers of Python become, would make another program of the second call.
+    state = jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, state)
+    progress = Progress(0.0, [], {})
+    state = watched(state, plan.method.on_nonfinite, plan.method.eval_every)
+    if hooks.checkpoints is None or hooks.checkpoints.latest() is None:
+        return state, progress
+    state, progress = hooks.checkpoints.restore(state)
+    if progress.history and plan.method.monitor not in progress.history[-1].metrics:
+        # The best was that of another metric, with which this one cannot be compared.
+        state = state._replace(best=nothing_yet(state.best))
+    return watched(state, plan.method.on_nonfinite, plan.method.eval_every), progress
 
 
 @contextlib.contextmanager

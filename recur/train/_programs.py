@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from recur.train._interrupts import uninterrupted
+
 _programs: dict[Hashable, Callable] = {}
 _changing = threading.RLock()
 
@@ -68,8 +70,19 @@ def program(function: Callable, *, donate: tuple[str, ...] = (), **static: Hasha
     key = (function, donate, *sorted(static.items()))
     with _changing:
         if key not in _programs:
-            _programs[key] = jax.jit(functools.partial(function, **static), donate_argnames=donate)
+            _programs[key] = _compiling(jax.jit(functools.partial(function, **static), donate_argnames=donate))
         return _programs[key]
+
+
+def _compiling(jitted: Callable) -> Callable:
+    """Returns a jitted function whose calls, of which some compile, are not interrupted."""
+
+    @functools.wraps(jitted)
+    def call(*arguments: Any) -> Any:
+        with uninterrupted():
+            return jitted(*arguments)
+
+    return call
 
 
 def _forget(reference: Any) -> None:

@@ -8,6 +8,7 @@ import optax
 
 from recur._checks import brief, check_arrays, check_bool, check_floating, check_key
 from recur._types import Array, Float, Int, Key, PyTree
+from recur.train._interrupts import uninterrupted
 
 
 class Best(NamedTuple):
@@ -76,6 +77,7 @@ class TrainState(NamedTuple):
         return self.params if self.ema is None else self.ema
 
 
+@uninterrupted()
 def init_state(
     params: PyTree,
     optimizer: optax.GradientTransformation,
