@@ -18,9 +18,9 @@ _NO_DATA = (
 )
 # Texts that have no label, in data sets such as aclImdb.
 _UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
-_LABEL_HEADS = frozenset(("label", "labels", "class", "category", "sentiment", "target", "polarity", "tag", "y"))
+_LABEL_HEADS = frozenset(("label", "labels", "class", "category", "sentiment", "target", "polarity", "tag"))
 _TEXT_HEADS = frozenset(
-    ("text", "texts", "sentence", "review", "content", "document", "message", "comment", "phrase", "tweet", "body", "x")
+    ("text", "texts", "sentence", "review", "content", "document", "message", "comment", "phrase", "tweet", "body")
 )
 
 
@@ -149,7 +149,7 @@ def _check_columns(labels: list[str], texts: list[str], path: pathlib.Path) -> N
             f"data: expected label<TAB>text, got the header {labels[0]!r} and {texts[0][:60]!r} in line 1 of {path}; "
             "remove it, or name the columns label and text"
         )
-    if len(counts) > len(set(texts)) or (len(labels) >= 10 and len(counts) > len(labels) / 2):
+    if (len(labels) > 2 and len(counts) > len(set(texts))) or (len(labels) >= 10 and len(counts) > len(labels) / 2):
         raise ValueError(
             f"data: expected few labels for many texts, got {len(counts)} labels in {len(labels)} lines of {path}; "
             "the label comes first, then a tab and the text"

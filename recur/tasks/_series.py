@@ -1,20 +1,15 @@
 """Number columns of CSV files, beside their times."""
 
-import bisect
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recur._checks import as_list, brief, check_bool, is_one_of
-from recur.tasks._extras import extra
-from recur.tasks._rows import Rows, could_be_number, is_missing, number, read_rows
-from recur.tasks._times import gaps_of, is_ordered, parse_times
-
-Missing = Literal["refuse", "forward", "interpolate", "mask"]
-Unsorted = Literal["refuse", "sort"]
-_FILL = "fill it in, remove the line, or say missing='forward', 'interpolate' or 'mask'"
+from recur.tasks._columns import Missing, Unsorted, filled, numbers_of, place_of, time_column, times_of
+from recur.tasks._rows import read_rows
+from recur.tasks._times import gaps_of, is_ordered
 
 
 class Table(NamedTuple):
@@ -124,8 +119,8 @@ def read_table(
     """
     _check_options(columns, delimiter, decimal, header, time_format, unsorted, missing)
     rows = read_rows(path, delimiter, decimal, header)
-    timed = _time_column(rows) if time is None and columns is None else None
-    timed = timed if time is None else _place("time", time, rows, path)
+    timed = time_column(rows) if time is None and columns is None else None
+    timed = timed if time is None else place_of("time", time, rows, path)
     if columns is None:
         chosen = [place for place in range(len(rows.names)) if place != timed]
         unnamed = next((place for place in chosen if not rows.names[place]), None)
@@ -133,15 +128,15 @@ def read_table(
             found = "none" if not chosen else f"none for column {unnamed}"
             raise ValueError(f"data: expected columns with names, got {found} in {path}; choose them with columns=")
     else:
-        chosen = [_place("columns", name, rows, path) for name in columns]
+        chosen = [place_of("columns", name, rows, path) for name in columns]
     times = None
     if timed is not None:
-        times = _times(rows, timed, decimal, time_format, unsorted, path, is_asked_for=time is not None)
-    values = np.stack([_numbers(rows, place, decimal, missing, path) for place in chosen], axis=1)
+        times = times_of(rows, timed, decimal, time_format, unsorted, path, is_asked_for=time is not None)
+    values = np.stack([numbers_of(rows, place, decimal, missing, path) for place in chosen], axis=1)
     if times is not None and not is_ordered(times):
         order = np.argsort(times, kind="stable")
         values, times = values[order], times[order]
-    values = _filled(values, times, missing, [rows.names[place] for place in chosen], path)
+    values = filled(values, times, missing, [rows.names[place] for place in chosen], path)
     gaps = None if times is None else gaps_of(times)
     return Table(values, tuple(rows.names[place] for place in chosen), times, gaps)
 
@@ -169,97 +164,3 @@ def _check_options(
         check_bool("header", header)
     if time_format is not None and not isinstance(time_format, str):
         raise TypeError(f"time_format: expected a format such as '%d.%m.%Y', got {brief(time_format)}")
-
-
-def _place(argument: str, name: str | int, rows: Rows, path: str | os.PathLike) -> int:
-    """Returns the number of a column."""
-    if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(rows.names):
-        return name
-    if not isinstance(name, str) or rows.names.count(name) != 1:
-        found = "two of that name" if isinstance(name, str) and name in rows.names else brief(list(rows.names))
-        raise ValueError(f"{argument}: expected a column of {path}, got {brief(name)} where there are {found}")
-    return rows.names.index(name)
-
-
-def _time_column(rows: Rows) -> int | None:
-    """Returns 0 where the first of several columns holds no number at all, and so has to be one of times."""
-    if len(rows.names) == 1 or any(could_be_number(row[0]) for row in rows.cells):
-        return None
-    return 0
-
-
-def _times(
-    rows: Rows,
-    place: int,
-    decimal: str,
-    time_format: str | None,
-    unsorted: Unsorted,
-    path: str | os.PathLike,
-    *,
-    is_asked_for: bool,
-) -> np.ndarray | None:
-    cells, name = [row[place] for row in rows.cells], rows.names[place]
-    found = parse_times(cells, decimal, time_format)
-    if not found:
-        upto = range(1, len(cells))
-        at = bisect.bisect_left(upto, True, key=lambda n: not parse_times(cells[:n], decimal, time_format))
-        raise ValueError(
-            f"data: expected dates or numbers in column {name!r}, got {cells[at][:60]!r} in line {rows.lines[at]} of "
-            f"{path}; mend the line, say time_format=, or choose the columns to read with columns="
-        )
-    if unsorted == "refuse" and not is_ordered(found[0]):
-        at = int(np.flatnonzero(found[0][1:] < found[0][:-1])[0]) + 1
-        raise ValueError(
-            f"data: expected times in order in column {name!r}, got {cells[at][:60]!r} after {cells[at - 1][:60]!r} "
-            f"in line {rows.lines[at]} of {path}; say unsorted='sort', or time_format= if they were misread"
-        )
-    if len(found) > 1 and (is_asked_for or not is_ordered(found[0])):
-        raise ValueError(
-            f"data: expected dates of one reading in column {name!r}, got {cells[0][:60]!r}, which may be day or month "
-            f"first, in {path}; say time_format='%d/%m/%Y' or '%m/%d/%Y'"
-        )
-    return found[0] if len(found) == 1 else None
-
-
-def _numbers(rows: Rows, place: int, decimal: str, missing: Missing, path: str | os.PathLike) -> np.ndarray:
-    """Returns a column, NaN for what is missing."""
-    values = np.full(len(rows.cells), np.nan)
-    for n, (line, row) in enumerate(zip(rows.lines, rows.cells, strict=True)):
-        found = number(row[place], decimal)
-        if found is not None:
-            values[n] = found
-        elif missing == "refuse" or not is_missing(row[place]):
-            remedy = _FILL if is_missing(row[place]) else "mend it, remove the line, or choose other columns"
-            if number(row[place], "," if decimal == "." else ".") is not None:
-                other = "," if decimal == "." else "."
-                remedy = f"say decimal={other!r} if that is what it is, or write thousands without a sign"
-            raise ValueError(
-                f"data: expected a number in column {rows.names[place]!r}, got {row[place][:60]!r} in line {line} of "
-                f"{path}; {remedy}"
-            )
-    return values
-
-
-def _filled(
-    values: np.ndarray, times: np.ndarray | None, missing: Missing, names: Sequence[str], path: str | os.PathLike
-) -> np.ndarray:
-    is_there = np.isfinite(values)
-    if missing == "mask":
-        return np.concatenate([np.where(is_there, values, 0), is_there], axis=1)
-    if is_there.all():
-        return values
-    frame = extra("pandas", "read_series").DataFrame(values)
-    if missing == "interpolate":
-        if times is not None:
-            frame.index = times
-        filled = frame.interpolate("linear" if times is None else "index", limit_area="inside").to_numpy()
-    else:
-        filled = frame.ffill().to_numpy()
-    if not np.isfinite(filled).all():
-        place = int(np.argwhere(~np.isfinite(filled))[0, 1])
-        where = "before and after" if missing == "interpolate" else "before"
-        raise ValueError(
-            f"data: expected values {where} what is missing in column {names[place]!r}, got none in {path}; "
-            "cut these rows off, or say missing='mask'"
-        )
-    return filled

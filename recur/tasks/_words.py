@@ -69,24 +69,22 @@ def join_words(words: Sequence[str]) -> str:
     parts, is_glued, low = [], True, set()
     for word in words:
         ends = _LOW_QUOTES.get(word) in low
-        parts.append(word if is_glued or ends or _closes(word) else " " + word)
-        is_glued = _opens(word) and not ends
+        parts.append(word if is_glued or ends or _closes(word[:1]) else " " + word)
+        is_glued = _opens(word[-1:]) and not ends
         low = (low | {word}) & set(_LOW_QUOTES.values()) - ({_LOW_QUOTES[word]} if ends else set())
     return "".join(parts)
 
 
 @functools.lru_cache(maxsize=4096)
-def _closes(word: str) -> bool:
-    """Whether no space stands before a word."""
-    sign = word[:1]
+def _closes(sign: str) -> bool:
+    """Whether no space stands before a word that begins with this sign."""
     is_alone = sign in _NO_SPACE_BEFORE | _IN_PLACE_OF_SPACE or _is_wide(sign)
-    return is_alone or _patterns().closing.match(word) is not None
+    return is_alone or _patterns().closing.match(sign) is not None
 
 
 @functools.lru_cache(maxsize=4096)
-def _opens(word: str) -> bool:
-    """Whether no space stands after a word, such as an opening bracket or quote."""
-    sign = word[-1:]
+def _opens(sign: str) -> bool:
+    """Whether no space stands after a word that ends with this sign, such as an opening bracket or quote."""
     is_alone = sign in _NO_SPACE_AFTER | _IN_PLACE_OF_SPACE or _is_wide(sign)
     return is_alone or (sign != "" and unicodedata.category(sign) in ("Ps", "Pi"))
 

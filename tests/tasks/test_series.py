@@ -2,8 +2,11 @@
 
 import sys
 
+import hypothesis.strategies as st
 import numpy as np
+import pandas
 import pytest
+from hypothesis import given
 
 from recur import tasks
 
@@ -198,3 +201,22 @@ def test_a_series_that_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a\n\xff\n")
     with pytest.raises(ValueError, match="expected UTF-8 text"):
         tasks.read_series(tmp_path / "a.csv")
+
+
+NUMBER = st.floats(-1e9, 1e9).map(lambda x: float(f"{x:.6g}"))
+CELLS = st.lists(st.tuples(*[st.one_of(st.just(""), NUMBER)] * 3), min_size=1, max_size=8)
+
+
+@given(cells=CELLS, sign=st.sampled_from(",;\t|"), decimal=st.sampled_from(".,"), has_header=st.booleans())
+def test_what_pandas_reads_is_read(cells, sign, decimal, has_header, tmp_path_factory):
+    """Another reader finds the same numbers, and the same cells missing."""
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    if sign == decimal:
+        sign = ";"
+    frame = pandas.DataFrame([[np.nan if cell == "" else cell for cell in row] for row in cells], columns=list("xyz"))
+    frame.to_csv(path, sep=sign, decimal=decimal, header=has_header, index=False)
+    options = {"delimiter": sign, "decimal": decimal}
+    oracle = pandas.read_csv(path, sep=sign, decimal=decimal, header=0 if has_header else None).to_numpy(float)
+    values = tasks.read_series(path, **options, header=has_header, columns=[0, 1, 2], missing="mask")
+    np.testing.assert_array_equal(values[:, :3], np.nan_to_num(oracle))
+    np.testing.assert_array_equal(values[:, 3:], np.isfinite(oracle))
