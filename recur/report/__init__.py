@@ -16,6 +16,7 @@ from recur.report._svg import save_figure as save_figure
 from recur.report._svg import to_svg as to_svg
 from recur.report._tables import html_table as html_table
 from recur.report._tables import markdown_table as markdown_table
+from recur.report._tables import text_table as text_table
 
 __all__ = [
     "Page",
@@ -29,6 +30,7 @@ __all__ = [
     "parameter_norms",
     "read_jsonl",
     "save_figure",
+    "text_table",
     "to_svg",
     "write_csv",
     "write_json",

@@ -33,6 +33,7 @@ class Contents(NamedTuple):
     Args:
         title: of the page.
         lead: paragraph below it.
+        measured: what was measured, in one line each.
         sentences: one verdict a cell.
         verdicts: rows of the verdict table, each cell at its longest length.
         by_length: the same at every length; none where there is one length.
@@ -45,6 +46,7 @@ class Contents(NamedTuple):
 
     title: str
     lead: str
+    measured: Sequence[str]
     sentences: Sequence[str]
     verdicts: Sequence[Record]
     by_length: Sequence[Record]
@@ -83,7 +85,7 @@ def page(contents: Contents) -> Page:
     Returns:
         The page.
     """
-    laid = Page(contents.title, contents.lead)
+    laid = Page(contents.title, contents.lead, measured=contents.measured)
     if contents.verdicts:
         laid.heading("Verdict")
         laid.items(contents.sentences)
@@ -127,7 +129,7 @@ def markdown(contents: Contents) -> str:
     Returns:
         The text.
     """
-    blocks = [f"# {escape_markdown(contents.title)}", escape_markdown(contents.lead)]
+    blocks = [f"# {escape_markdown(contents.title)}", *map(escape_markdown, (*contents.measured, contents.lead))]
     if contents.verdicts:
         blocks += [_bullets(contents.sentences), markdown_table(contents.verdicts)]
     if contents.differences:

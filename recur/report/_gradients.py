@@ -10,6 +10,7 @@ from recur.report._evidence import literature_rows
 from recur.report._gradient_figures import lag_figures, length_figures, parameter_figures
 from recur.report._gradient_layout import Contents, markdown, page
 from recur.report._gradient_records import Record, by_kind, flat_row, group_by_name, lag_rows, run_facts, series_rows
+from recur.report._measured import measured_line
 from recur.report._not_measured import REASONS, not_measured, reasons
 from recur.report._plot_figures import Drawn, Hues, draw_plot
 from recur.report._plot_table import PLOTS
@@ -27,7 +28,9 @@ LEAD = (
 )
 
 
-def gradient_page(records: Iterable[Record], out_dir: str | os.PathLike) -> Path:
+def gradient_page(
+    records: Iterable[Record], out_dir: str | os.PathLike, *, title: str = TITLE, lead: str = LEAD
+) -> Path:
     """Writes the gradient-flow report of one run, from its records alone.
 
     Leaves in the folder `index.html` (self-contained), `summary.md`, `summary.csv`, `lag_curves.csv`,
@@ -40,6 +43,8 @@ def gradient_page(records: Iterable[Record], out_dir: str | os.PathLike) -> Path
             "series", "matrix", "points", "number", "skipped", "literature" and "check"; norms are natural logarithms.
             Other kinds, and plots that the report does not know, are counted on the page and not shown.
         out_dir: the folder; made if it is missing.
+        title: heading of the page.
+        lead: paragraph below it.
 
     Returns:
         The path of `index.html`.
@@ -48,7 +53,7 @@ def gradient_page(records: Iterable[Record], out_dir: str | os.PathLike) -> Path
         ValueError: there is nothing to show, a record lacks a field or holds another type than it should, or one
             measurement is there twice.
     """
-    return write_report(normalize(list(records)), Path(out_dir), TITLE, LEAD)
+    return write_report(normalize(list(records)), Path(out_dir), title, lead)
 
 
 def write_report(
@@ -81,6 +86,7 @@ def write_report(
     contents = Contents(
         title=title,
         lead=lead,
+        measured=[measured_line(run) for run in kinds["run"]],
         sentences=[*few(sentences), *few(not_measured(skipped))],
         verdicts=verdict_rows([*longest.values()], fields),
         by_length=verdict_rows(summaries, fields) if len(summaries) > len(longest) else (),

@@ -25,6 +25,7 @@ h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; padding-top: 0.75rem; border-t
 h1, h2, p, li, td { overflow-wrap: break-word; }
 p, ul { max-width: 72ch; margin: 0.6rem 0; }
 ul { padding-left: 1.2rem; }
+.measured { color: var(--soft); max-width: none; }
 nav { color: var(--soft); font-size: 0.9rem; }
 nav a { color: var(--link); margin-right: 1rem; display: inline-block; padding: 0.2rem 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.5rem;
@@ -78,14 +79,16 @@ class Page:
     it, and its content policy forbids the rest.
     """
 
-    def __init__(self, title: str, lead: str = ""):
+    def __init__(self, title: str, lead: str = "", *, measured: Sequence[str] = ()):
         """Starts a page.
 
         Args:
             title: heading of the page and name of its window.
             lead: a paragraph below the heading.
+            measured: lines that say what was measured, right below the heading.
         """
         self._title = title
+        self._measured = [line for line in measured if line]
         self._lead = lead
         self._headings: list[str] = []
         self._parts: list[str] = []
@@ -155,13 +158,14 @@ class Page:
         )
         title = html.escape(self._title)
         lead = f"<p>{html.escape(self._lead)}</p>\n" if self._lead else ""
+        lines = "".join(f'<p class="measured">{html.escape(line)}</p>\n' for line in self._measured)
         parts = "\n".join(self._parts)
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{title}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
-            f'<h1>{title}</h1>\n{lead}<nav aria-label="Sections">{links}</nav>\n<main>\n{parts}\n</main>\n'
+            f'<h1>{title}</h1>\n{lines}{lead}<nav aria-label="Sections">{links}</nav>\n<main>\n{parts}\n</main>\n'
             f"<script>{SORT_SCRIPT}</script>\n</body>\n</html>\n"
         )
 

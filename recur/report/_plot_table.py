@@ -15,6 +15,18 @@ TASKS = "Tasks solved"
 SECTIONS = (LAGS, LENGTHS, PARAMETERS, TRAINING, TASKS, SPECTRUM, MEMORY, NUMBERS)
 
 PLOTS: dict[str, Plot] = {
+    "loss_gradient": Plot(
+        title="Gradient of your loss by distance from the end",
+        section=LAGS,
+        x_label="steps from the end that the layer runs to",
+        y_label="gradient norm / the largest",
+        y_scale="decades",
+        level=0.0,
+        caption="How strongly your own loss pulls at the state so many steps before the end of each sequence, relative "
+        "to where it pulls most: the median over sequences, as far as at least half of them reach.",
+        x_word="distance",
+        words=static.loss_gradient,
+    ),
     "trained_lag": Plot(
         title="Gradient by lag, before and after training",
         section=TRAINING,
@@ -197,6 +209,15 @@ PLOTS: dict[str, Plot] = {
 }
 
 # What a reader with five minutes sees first: the first three of these that a run has.
-FIRST = ("lag_adjoint", "trained_lag", "horizon_solved", "parameter_norms", "forget_bias", "gain", "precision")
+FIRST = (
+    "lag_adjoint",
+    "loss_gradient",
+    "trained_lag",
+    "horizon_solved",
+    "parameter_norms",
+    "forget_bias",
+    "gain",
+    "precision",
+)
 # What stands beside a plot and is read with it.
 BESIDE = {"parameter_norms": "lag_shares"}

@@ -52,6 +52,29 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Writes rows as a table for a terminal.
+
+    Args:
+        rows: as in `markdown_table`.
+
+    Returns:
+        Lines with columns two spaces apart, numbers aligned right.
+    """
+    columns = _columns(rows)
+    lines = [list(columns), *([printable(show(row.get(name))) for name in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    numeric = list(columns.values())
+    aligned = (
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+    return "\n".join(aligned)
+
+
 def html_table(rows: Sequence[Mapping[str, Any]], caption: str = "") -> str:
     """Writes rows as an HTML table inside a box that scrolls sideways.
 
@@ -102,6 +125,22 @@ def show(value: Any) -> str:
     return _show_number(value, 4) if isinstance(value, float) else str(value)
 
 
+def printable(text: Any) -> str:
+    r"""Shows what would steer a terminal or turn the direction of writing as an escape, as \x1b and \u202e.
+
+    Args:
+        text: any value.
+
+    Returns:
+        Its text; line breaks and tabs stay.
+    """
+    return "".join(char if char.isprintable() or char in "\n\t\u00a0" else _escaped(char) for char in str(text))
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
 def escape_markdown(text: Any) -> str:
     """Escapes text for one line of Markdown.
 
@@ -111,7 +150,7 @@ def escape_markdown(text: Any) -> str:
     Returns:
         Markdown that shows the text as it is.
     """
-    line = " ".join(str(text).split())
+    line = printable(" ".join(str(text).split()))
     line = re.sub(r"([\\`*\[\]|~#$])", r"\\\1", line)
     # An underscore inside a word is harmless, and names such as layer_norm stay readable.
     line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
@@ -168,4 +207,4 @@ def _html_cell(value: Any, numeric: bool) -> str:
         known = number is not None and not math.isnan(number)
         # The spelling that JavaScript's Number() reads.
         key = f' data-value="{repr(number).replace("inf", "Infinity") if known else ""}"'
-    return f"<td{_NUMERIC if numeric else ''}{key}>{html.escape(show(value))}</td>"
+    return f"<td{_NUMERIC if numeric else ''}{key}>{html.escape(printable(show(value)))}</td>"

@@ -29,6 +29,20 @@ def reaches(curves: Sequence[tuple[str, Record]]) -> list[str]:
     return [f"{name}: a thousandth of the gradient at lag 0 reaches {reach(lag)} back" for lag, name in found]
 
 
+def loss_gradient(data: PlotData) -> list[str]:
+    """Says how far from the end the gradient of a loss still counts."""
+    sentences = []
+    for line in data.lines:
+        near = np.flatnonzero(line.y >= math.log(1e-3))
+        if near.size:
+            last = float(line.x[near[-1]])
+            most = "at least " if last == line.x[-1] else ""
+            sentences.append(f"{line.label}: a thousandth of the largest gradient is left {most}{steps(last)} back")
+        else:
+            sentences.append(f"{line.label}: the loss has no gradient here")
+    return sentences
+
+
 def lag_shares(data: PlotData) -> list[str]:
     """Says from which lag on a step adds next to nothing to the parameter gradient."""
     sentences = []

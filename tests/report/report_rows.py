@@ -63,6 +63,7 @@ def flow_rows(cells=("gru", "lstm"), lags=60):
                 series("lyapunov_spectrum", f"{cell}, {state}", np.arange(1, 17) / 16, exponents, state=state, **own)
                 | {"task": "recall"}
             )
+        rows.append(series("loss_gradient", cell, k, rates[cell] * k, **own))
         rows.append(series("lag_shares", cell, k, rates[cell] * k - 0.5, band=1, **own))
         steps, lag = np.arange(0, 401, 50.0), np.arange(0, lags + 1, 4.0)
         values = np.outer(lag, rates[cell] * (1 - 0.7 * steps / 400))

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import math
 import os
@@ -61,8 +62,15 @@ def test_append_adds_lines(tmp_path):
     assert report.read_jsonl(tmp_path / "new" / "a.jsonl") == [{"step": step} for step in range(3)]
 
 
-def test_a_full_disk_is_named():
-    with pytest.raises(OSError, match=re.escape("[Errno 28] No space left on device: '/dev/full'")):
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "a.jsonl"
+    with pytest.raises(OSError, match=re.escape(f"[Errno 28] No space left on device: {str(path)!r}")):
+        report.append_jsonl(path, {"a": 1})
+    with pytest.raises(OSError, match="no regular file"):
         report.append_jsonl("/dev/full", {"a": 1})
 
 
