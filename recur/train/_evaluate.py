@@ -48,11 +48,18 @@ def evaluate(
     """
     check_loss(loss, carries=carry is not None)
     data = as_data("data", data)
+    return means(evaluated_sums(loss, params, data, batch_size=batch_size, carry=carry, axis_name=axis_name))
+
+
+def evaluated_sums(
+    loss: Loss, params: PyTree, data: PyTree, *, batch_size: int = 512, carry: PyTree = None, axis_name: str | None
+) -> Sums:
+    """Returns the sums over all data, whose means `evaluate` returns."""
     batch_size, count = check_positive("batch_size", batch_size), sample_count(data)
     if carry is not None:
-        return means(_sums_in_order(loss, params, data, batch_size, carry, axis_name))
+        return _sums_in_order(loss, params, data, batch_size, carry, axis_name)
     if axis_name is None:
-        return means(_sums(loss, params, data, batch_size))
+        return _sums(loss, params, data, batch_size)
     share = count // jax.lax.axis_size(axis_name)
     shared = share * jax.lax.axis_size(axis_name)
     total = None
@@ -63,7 +70,7 @@ def evaluate(
     if shared < count:
         rest = _sums(loss, params, jax.tree.map(lambda leaf: leaf[shared:], data), batch_size)
         total = add(total, rest)
-    return means(total)
+    return total
 
 
 def evaluate_batches(loss: Loss, params: PyTree, batches: Iterable[PyTree], *, carry: PyTree = None) -> Metrics:

@@ -9,11 +9,12 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec as Spec
 
-from recur._checks import brief, check_bool, check_positive, is_one_of
+from recur._checks import brief, check_bool, check_number, check_positive, is_one_of
 from recur._types import Array, Int, PyTree
 from recur.train import _loop
 from recur.train._data import as_data, outline
-from recur.train._evaluate import evaluate
+from recur.train._epoch import sample_count
+from recur.train._evaluate import Sums, evaluated_sums, means
 from recur.train._feed import Draw, Feed, Rows, drawn, next_boundary
 from recur.train._hooks import Hooks
 from recur.train._loss import Loss, check_loss
@@ -36,6 +37,7 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     validation: PyTree | None = None,
+    validation_split: float | None = None,
     data_axis: int | None = None,
     shuffle: bool = True,
     hooks: Hooks | None = None,
@@ -74,6 +76,8 @@ def fit(
         steps: Steps in all.
         batch_size: Samples of a batch of data.
         validation: Pytree of arrays ``[N, ...]`` to evaluate on.
+        validation_split: In its place, the share of the data to evaluate on and not to train on, between 0 and 1: the
+            last samples, as in Keras, so that data in some order are to be mixed first.
         data_axis: None if seeds share the data; 0 if data and validation have an axis for them, ``[S, N, ...]``. What
             is drawn is each seed's own in any case.
         shuffle: False takes the data as they stand. A loss with a carry needs that: rows ``[n B, (n + 1) B)`` then hold
@@ -102,13 +106,16 @@ def fit(
     validation = None if validation is None else as_data("validation", validation)
     if draw is None:
         data = as_data("data", data)
+        if validation_split is not None:
+            data, validation = _split(data, validation, validation_split, data_axis)
         feed = _rows(state, data, batch_size, data_axis, shuffle)
         of_seed = jax.tree.map(lambda leaf: leaf[0], data) if data_axis == 0 else data
         per_epoch = feed.per_epoch(of_seed)
     else:
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        alone = {"epochs": epochs, "batch_size": batch_size, "validation_split": validation_split}
+        for name, value in alone.items():
             if value is not None:
-                raise ValueError(f"{name}: expected none with draw, which says itself what a batch is; give steps")
+                raise ValueError(f"{name}: expected none with draw, which has no end; give steps, and validation")
         feed = drawn(draw, state.key[0] if state.step.ndim else state.key)
         per_epoch = feed.per_epoch(None)
     total = check_positive("steps", steps) if epochs is None else check_positive("epochs", epochs) * per_epoch
@@ -143,6 +150,21 @@ def _rows(state: TrainState, data: PyTree, batch_size: int | None, data_axis: in
     return Rows(check_positive("batch_size", batch_size), check_bool("shuffle", shuffle))
 
 
+def _split(data: PyTree, validation: PyTree | None, share: float, data_axis: int | None) -> tuple[PyTree, PyTree]:
+    """Returns the first samples to train on and the last ones to evaluate on."""
+    if validation is not None:
+        raise ValueError("validation_split: expected validation or a share of the data, one of them, got both")
+    if not 0 < check_number("validation_split", share) < 1:
+        raise ValueError(f"validation_split: expected a number between 0 and 1, got {share}")
+    count = sample_count(data if data_axis is None else jax.tree.map(lambda leaf: leaf[0], data))
+    at = int(count * (1 - share))
+    if not 0 < at < count:
+        raise ValueError(f"validation_split: expected samples on both sides, got {at} of {count} to train on")
+    own = () if data_axis is None else (slice(None),)
+    before = jax.tree.map(lambda leaf: leaf[(*own, slice(at))], data)
+    return before, jax.tree.map(lambda leaf: leaf[(*own, slice(at, None))], data)
+
+
 class _OnDevice:
     """Data or draws on the device, as a `Source`."""
 
@@ -167,6 +189,16 @@ class _OnDevice:
 
     def position(self) -> None:
         return None
+
+    def counts_for_nothing(self, state: TrainState, seed: int | None) -> bool:
+        validation = self._data[1]
+        if seed is not None:
+            state = jax.tree.map(lambda leaf: leaf[seed], state)
+            if self._static["data_axis"] == 0:
+                validation = jax.tree.map(lambda leaf: leaf[seed], validation)
+        plan, size = self._static["plan"], self._static["feed"].batch_size
+        sums = _validation_sums(plan, state, validation, size, None)
+        return bool(sums[1] == 0)
 
     def batch(self, state: TrainState, index: int, seed: int | None) -> PyTree:
         data, feed = self._data[0], self._static["feed"]
@@ -248,9 +280,11 @@ def _empty_log(
 
 
 def _validate(plan: Plan, state: TrainState, validation: PyTree | None, batch_size: int, axis_name: str | None) -> Any:
-    if validation is None:
-        return None
-    one = functools.partial(evaluate, plan.loss.function, state.evaluated, validation, axis_name=axis_name)
+    return None if validation is None else means(_validation_sums(plan, state, validation, batch_size, axis_name))
+
+
+def _validation_sums(plan: Plan, state: TrainState, validation: PyTree, batch_size: int, axis_name: str | None) -> Sums:
+    one = functools.partial(evaluated_sums, plan.loss.function, state.evaluated, validation, axis_name=axis_name)
     if state.carry is None:
         return one()
     return one(batch_size=batch_size, carry=jax.tree.map(jnp.zeros_like, state.carry))

@@ -1,6 +1,7 @@
 """Training on batches that come from the host: files too large for the device, sequences of unequal length."""
 
 import copy
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, Unpack, runtime_checkable
 
@@ -22,10 +23,13 @@ from recur.train._json import as_json, from_json
 from recur.train._loss import Loss
 from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._method import Method, MethodOptions, as_method
-from recur.train._processes import batch_part, put, spans_processes
+from recur.train._processes import batch_part, gather, put, spans_processes
 from recur.train._program import Log, Plan, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._programs import program
 from recur.train._state import TrainState
+
+MOST_SHAPES = 50
+"""So many shapes of batches are too many: each is a program of its own."""
 
 
 @runtime_checkable
@@ -81,6 +85,9 @@ def fit_batches(
     Returns:
         `Fit`.
 
+    Warns:
+        UserWarning: There are 50 shapes of batches.
+
     Raises:
         NonFiniteError: As in `fit`.
         ValueError: An argument that does not fit the others, a checkpoint of another run, or batches that end early.
@@ -113,7 +120,7 @@ class _FromHost:
     def __init__(self, plan: Plan, iterator: Any, validation: Iterable[PyTree] | None, data_axis: int | None):
         self._static = {"plan": plan, "data_axis": data_axis}
         self._iterator, self._validation = iterator, validation
-        self._first, self._sums = None, None
+        self._first, self._sums, self._shapes = None, None, set()
         # For a batch that must be looked at again: the one read first, and where the iterator stood before which step.
         self._held, self._mark = None, None
         self._part = batch_part(plan.method.mesh) if spans_processes(plan.method.mesh) else (0, 1)
@@ -184,12 +191,26 @@ class _FromHost:
             batch = next(self._iterator)
         except StopIteration:
             raise ValueError(f"batches: expected one for every step, got {index}; let them repeat") from None
-        batch = as_data("batches", batch, copy=True, take_numbers=True)
+        batch = self._counted(as_data("batches", batch, copy=True, take_numbers=True))
         batch_size(batch, self._static["data_axis"])
         return batch
 
     def _validation_batches(self) -> Iterator[PyTree]:
-        return (as_data("validation", batch, copy=True, take_numbers=True) for batch in self._validation)
+        for batch in self._validation:
+            yield self._counted(as_data("validation", batch, copy=True, take_numbers=True))
+
+    def _counted(self, batch: PyTree) -> PyTree:
+        """Returns a batch, and warns of too many shapes."""
+        shape = tuple(np.shape(leaf) for leaf in jax.tree.leaves(batch))
+        if shape not in self._shapes:
+            self._shapes.add(shape)
+            if len(self._shapes) == MOST_SHAPES:
+                warnings.warn(
+                    f"batches: {MOST_SHAPES} shapes so far, each compiled for itself, which takes time and memory; pad "
+                    "to a few lengths, as tasks.batches(..., pad=..., buckets=...) does",
+                    stacklevel=2,
+                )
+        return batch
 
     def _placed(self, batch: PyTree) -> PyTree:
         mesh, data_axis = self._static["plan"].method.mesh, self._static["data_axis"]
@@ -224,7 +245,13 @@ class _FromHost:
         for batch in self._validation_batches():
             sums, carry = evaluate(state, sums, self._placed(batch), np.bool_(first))
             state, first = state._replace(carry=carry), False
+        if first:
+            raise ValueError("validation: expected the same batches every time, got none this time; make it a list")
         return sums
+
+    def counts_for_nothing(self, state: TrainState, seed: int | None) -> bool:
+        weight = gather(self._validated(state)[1])
+        return bool((weight if seed is None else weight[seed]) == 0)
 
 
 def run_batch(

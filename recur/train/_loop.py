@@ -101,7 +101,7 @@ def _train(state: TrainState, source: Source, plan: Plan, *, steps: int, patienc
             ends = _record_ends(start, step, steps, plan.method.eval_every)
             for slot, end in enumerate(ends):
                 metrics = {name: np.asarray(value[..., slot], np.float64) for name, value in records.items()}
-                watch.see_record(end, metrics)
+                watch.see_record(state, end, metrics)
                 history.append(Record(end, wall_s, metrics))
                 for call in hooks.on_record:
                     call(history[-1])

@@ -92,6 +92,9 @@ class Source(Protocol):
     def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
         """Takes the steps `start` to `stop`, of `total` in all, evaluates where that is due, and gives up its input."""
 
+    def counts_for_nothing(self, state: TrainState, seed: int | None) -> bool:
+        """Returns whether all validation of a seed, whose mean is not a number, has no weight."""
+
     def fingerprint(self) -> dict[str, str]:
         """Returns what tells the data from others, in words."""
 

@@ -58,13 +58,23 @@ class Watch:
                 found = self._found.get(int(seed), "")
             self._add(STEP, step, int(seed), int(now.skipped[seed] - before.skipped[seed]), found)
 
-    def see_record(self, step: int, metrics: dict[str, np.ndarray]) -> None:
-        """Finds validation losses that went wrong, and raises NonFiniteError if no seed is left at this step."""
+    def see_record(self, state: TrainState, step: int, metrics: dict[str, np.ndarray]) -> None:
+        """Finds validation losses that went wrong, and raises NonFiniteError if no seed is left at this step.
+
+        Raises:
+            ValueError: It went wrong because the validation counts for nothing.
+        """
         now = self._known
         losses = np.atleast_1d(metrics.get("val_loss", 0.0))
         # Of a seed that stopped before, there is none.
         stopped_before = (now.stopped > 0) & ((now.stopped < step) | ((now.stopped == step) & (now.last_bad == step)))
         for seed in np.flatnonzero(~np.isfinite(losses) & ~stopped_before):
+            of_seed = int(seed) if self._has_axis else None
+            if np.isnan(losses[seed]) and _is_here(state) and self._source.counts_for_nothing(state, of_seed):
+                raise ValueError(
+                    "validation: expected data that count for something, got a weight of 0 in all of them, so that "
+                    "there is no mean; look at what the loss returns as weight, or leave validation out"
+                )
             self._add(VALIDATION, step, int(seed), 0, str(losses[seed]))
         self._raise_if_none_is_left(step)
 
@@ -101,7 +111,7 @@ class Watch:
             raise NonFiniteError(self._stops[first], len(stopped))
 
     def _locate(self, state: TrainState, log: Log, seed: int, step: int) -> str:
-        if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state)):
+        if not _is_here(state):
             return ""
         stops, of_seed = self._plan.method.on_nonfinite == "stop", seed if self._has_axis else None
         batch = self._source.batch(state, step - 1, of_seed)
@@ -120,6 +130,11 @@ class Watch:
             before=alone._replace(step=alone.step * 0 + step - 1) if stops else None,
             explain=self._hooks.explain,
         )
+
+
+def _is_here(state: TrainState) -> bool:
+    """Returns whether this process has all of a state."""
+    return all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state))
 
 
 def _take(tree: PyTree, seed: int | None) -> PyTree:

@@ -163,3 +163,93 @@ def test_memory_that_is_filled_again_is_not_read_later():
     wanted = train.fit_batches(state, slow, SGD, own, **options)
     found = train.fit_batches(state, slow, SGD, batches(memory), **options)
     np.testing.assert_array_equal(found.state.params["w"], wanted.state.params["w"])
+
+
+def weighed(params, batch, key):
+    weight = (batch[:, 0] > 10).sum() if key is None else len(batch)
+    return loss(params, batch, key)[0], {"weight": weight}
+
+
+def test_validation_that_counts_for_nothing_is_named():
+    message = "validation: expected data that count for something, got a weight of 0 in all of them"
+    with pytest.raises(ValueError, match=message):
+        fit(start(), weighed, SGD, X, validation=X)
+    with pytest.raises(ValueError, match=message):
+        train.fit_batches(start(), weighed, SGD, [X] * 4, steps=4, validation=[X])
+    seeds = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), start())
+    with pytest.raises(ValueError, match=message):
+        fit(seeds, weighed, SGD, np.stack([X, X]), validation=np.stack([X + 20, X]), data_axis=0)
+
+
+class Twice:
+    """Batches that can be read twice, once to look at them and once to evaluate."""
+
+    times = 2
+
+    def __iter__(self):
+        self.times -= 1
+        return iter([X] if self.times >= 0 else [])
+
+
+def test_validation_that_is_used_up_is_named():
+    with pytest.raises(ValueError, match="validation: expected the same batches every time, got none this time"):
+        train.fit_batches(start(), loss, SGD, [X] * 4, steps=4, eval_every=2, validation=Twice())
+
+
+def test_many_shapes_of_batches_are_warned_of():
+    def sequences(params, batch, key):
+        return (batch.mean() - params.sum()) ** 2, {}
+
+    batches = [np.ones((2, length), np.float32) for length in range(1, 51)]
+    with pytest.warns(UserWarning, match="batches: 50 shapes so far, each compiled for itself"):
+        train.fit_batches(start(), sequences, SGD, batches, steps=50)
+
+
+@pytest.mark.parametrize("data_axis", [None, 0])
+def test_a_share_of_the_data_is_for_validation(data_axis):
+    """The last samples, as in Keras."""
+    state, data = start(), (X, {"y": np.arange(8.0, dtype=np.float32)})
+    if data_axis == 0:
+        state, data = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), (state, data))
+
+    def fields(params, batch, key):
+        return jnp.mean((batch[0] @ params - batch[1]["y"]) ** 2), {}
+
+    own = () if data_axis is None else (slice(None),)
+    before = jax.tree.map(lambda leaf: leaf[(*own, slice(6))], data)
+    after = jax.tree.map(lambda leaf: leaf[(*own, slice(6, None))], data)
+    options = {"batch_size": 3, "data_axis": data_axis}
+    found = fit(state, fields, SGD, data, validation_split=0.25, **options)
+    wanted = fit(state, fields, SGD, before, validation=after, **options)
+    np.testing.assert_array_equal(found.state.params, wanted.state.params)
+    np.testing.assert_array_equal(found.history[-1].metrics["val_loss"], wanted.history[-1].metrics["val_loss"])
+
+
+def test_a_wrong_share_is_named():
+    for share in (0, 1, -0.5, float("nan")):
+        with pytest.raises(ValueError, match="validation_split: expected a number between 0 and 1"):
+            fit(start(), loss, SGD, X, validation_split=share)
+    with pytest.raises(ValueError, match="validation_split: expected validation or a share of the data, one of them"):
+        fit(start(), loss, SGD, X, validation=X, validation_split=0.5)
+    with pytest.raises(ValueError, match="validation_split: expected samples on both sides, got 0 of 8 to train on"):
+        fit(start(), loss, SGD, X, validation_split=0.99)
+    with pytest.raises(ValueError, match="validation_split: expected none with draw"):
+        train.fit(start(), loss, SGD, draw=lambda key: jnp.ones((4, 3)), steps=1, validation_split=0.5)
+
+
+def test_who_hunts_nan_finds_none_of_ours(tmp_path):
+    with jax.debug_nans(True), train.Checkpoints(tmp_path) as checkpoints:
+        state = train.init_state(jnp.ones(3), SGD, jax.random.key(0), ema=True)
+        seeds = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
+        options = {"validation": X, "ema_decay": 0.9, "on_nonfinite": "halve", "eval_every": 2}
+        for steps in (2, 5):
+            hooks = train.Hooks(checkpoints=checkpoints, probe=jnp.copy, probe_every=2)
+            assert fit(seeds, loss, SGD, X, steps=steps, hooks=hooks, **(options | {"clip_norm": 1.0})).finished
+        assert train.fit_batches(state, loss, SGD, [X] * 5, steps=5, **(options | {"validation": [X]})).finished
+        assert train.fit(start(), loss, SGD, draw=lambda key: jax.random.normal(key, (4, 3)), steps=3).finished
+
+        def infinite(params, batch, key):
+            return (params / 0).sum(), {}
+
+        with pytest.raises(FloatingPointError):
+            fit(start(), infinite, SGD, X)
