@@ -18,13 +18,31 @@ LARGEST = 2**31 - 1
 
 
 def as_array(name: str, array: Any) -> jax.Array:
-    """Returns `array` as a JAX array, or raises TypeError where JAX knows none like it."""
+    """Returns `array` as a JAX array, or raises TypeError where JAX knows none like it; see `as_native`."""
+    if isinstance(array, np.ndarray | np.generic):
+        array = as_native(name, array)
     try:
         array = jnp.asarray(array)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name}: expected an array, got {type(array).__name__}: {error}") from None
     if jnp.issubdtype(array.dtype, jax.dtypes.extended):
         raise TypeError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+    return array
+
+
+def as_native(name: str, array: np.ndarray | np.generic) -> np.ndarray | np.generic:
+    """Returns an array of NumPy in the machine's order of bytes.
+
+    Raises:
+        ValueError: Whole numbers that JAX, which makes 32 bits of 64 unless it is told not to, would wrap.
+    """
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    narrow = jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype.kind in "iu" else array.dtype
+    if narrow != array.dtype and array.size:
+        least, most = array.min(), array.max()
+        if least < np.iinfo(narrow).min or most > np.iinfo(narrow).max:
+            raise ValueError(f"{name}: expected numbers that {narrow} holds, got {least} to {most}; count from 0")
     return array
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from recur._checks import as_array, as_flags, check_bool, check_floating, check_shape, check_tree
+from recur._checks import LARGEST, as_array, as_flags, check_bool, check_floating, check_shape, check_tree
 from recur._types import Array, Bool, Float, Int, PyTree
 
 
@@ -87,11 +87,19 @@ def write_result(result: Result, *, return_sequences: bool, return_state: bool) 
 
 
 def as_ids(name: str, ids: Any) -> jax.Array:
-    """Returns token ids, or raises TypeError where they are no array of whole numbers."""
+    """Returns token ids of at least 32 bits with a sign: in narrower ones the number of a class, or a step, would wrap.
+
+    Raises:
+        TypeError: No array of whole numbers.
+        ValueError: Numbers that 32 bits do not hold.
+    """
     ids = as_array(name, ids)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{name}: expected an integer dtype, got {ids.dtype}; give the index of each in its vocabulary")
-    return ids
+    if ids.dtype in (jnp.uint32, jnp.uint64):
+        # Beyond the largest number with a sign, an id stays outside of every vocabulary.
+        return jnp.minimum(ids, LARGEST).astype(jnp.int32)
+    return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))
 
 
 def length_mask(lengths: Int[Array, "*B"], shape: tuple[int, ...]) -> Bool[Array, "*B T"]:

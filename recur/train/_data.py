@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._checks import brief, check_sortable
+from recur._checks import as_native, brief, check_sortable
 from recur._types import PyTree
 
 
@@ -64,11 +64,4 @@ def _of_numpy(label: str, array: np.ndarray | np.generic) -> np.ndarray | np.gen
         raise TypeError(f"{label}: expected an array without a mask, got a masked one; fill it, and give the mask too")
     if array.dtype.kind in "USOMm" or (array.dtype.kind == "V" and not jnp.issubdtype(array.dtype, jnp.number)):
         raise TypeError(f"{label}: expected an array of numbers, got dtype {array.dtype}; make it one, or leave it out")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    narrow = jax.dtypes.canonicalize_dtype(array.dtype)
-    if array.dtype.kind in "iu" and narrow != array.dtype and array.size:
-        least, most = array.min(), array.max()
-        if least < np.iinfo(narrow).min or most > np.iinfo(narrow).max:
-            raise ValueError(f"{label}: expected numbers that {narrow} holds, got {least} to {most}; count from 0")
-    return array
+    return as_native(label, array)
