@@ -14,7 +14,7 @@ from recur.train._hooks import Hooks
 from recur.train._interrupts import uninterrupted
 from recur.train._mesh import place
 from recur.train._nonfinite import watched
-from recur.train._processes import agree, gather
+from recur.train._processes import agree, gather, leave_if_unhandled, spans_processes
 from recur.train._program import RECORDS_PER_CALL, Plan, Source, log_specs, run_probe, state_specs
 from recur.train._programs import Held, program
 from recur.train._records import Probed, Progress, Record
@@ -40,8 +40,14 @@ class Fit(NamedTuple):
 def run(state: TrainState, source: Source, plan: Plan, *, steps: int, patience: int | None, hooks: Hooks) -> Fit:
     """Trains until `steps` steps are done, or nothing improved for `patience` evaluations; see `_train`."""
     checkpoints = hooks.checkpoints
-    with contextlib.nullcontext() if checkpoints is None else checkpoints.run(_fingerprint(state, source, plan)):
-        return _train(state, source, plan, steps=steps, patience=patience, hooks=hooks)
+    alone = contextlib.nullcontext() if checkpoints is None else checkpoints.run(_fingerprint(state, source, plan))
+    try:
+        with alone:
+            return _train(state, source, plan, steps=steps, patience=patience, hooks=hooks)
+    except BaseException:
+        if spans_processes(plan.method.mesh):
+            leave_if_unhandled()
+        raise
 
 
 def _fingerprint(state: TrainState, source: Source, plan: Plan) -> dict[str, str]:

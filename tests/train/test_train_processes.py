@@ -4,6 +4,7 @@ import shutil
 
 import jax
 import numpy as np
+import process_runs
 import pytest
 from on_processes import BATCH, ROWS, fit, fit_batches
 from on_processes import numbers as numbers_of
@@ -115,3 +116,45 @@ def test_a_mesh_that_leaves_a_process_idle_is_refused():
         ValueError, match="give each of 4 processes as many devices, got 3 seeds and a batch of 2, for 2"
     ):
         train.make_mesh(3, 2, devices)
+
+
+FAILING = """
+import signal, sys, time
+import jax
+own, port, failing, how = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"127.0.0.1:{port}", 2, own, initialization_timeout=60)
+import jax.numpy as jnp, numpy as np, optax
+from recur import train
+
+def loss(params, batch, key):
+    return jnp.mean((batch @ params - 1) ** 2), {}
+
+def batches():
+    for number in range(10**6):
+        if own == failing and number == 20:
+            if how == "interrupt":
+                signal.raise_signal(signal.SIGINT)
+            raise OSError("the disk is gone")
+        time.sleep(0.01)
+        yield np.ones((4, 3), np.float32)
+
+optimizer = optax.sgd(0.1)
+state = train.init_state(jnp.ones(3), optimizer, jax.random.key(0))
+mesh = train.make_mesh(1, 8, least_part=1)
+train.fit_batches(state, loss, optimizer, batches(), steps=10**6, mesh=mesh)
+"""
+
+
+SLOW = [pytest.param(1, how, marks=pytest.mark.slow) for how in ("error", "interrupt")]
+
+
+@pytest.mark.parametrize(("failing", "how"), [(0, "error"), *SLOW])
+def test_all_processes_end_when_one_fails(failing, how):
+    """Within a minute, starting included; JAX alone takes five."""
+    port = process_runs.free_port()
+    commands = [["-c", FAILING, str(own), str(port), str(failing), how] for own in range(2)]
+    codes, _, errors = process_runs.finish(process_runs.begin(commands), 90)
+    assert codes[failing] == (130 if how == "interrupt" else 1)
+    assert codes[1 - failing] not in (0, None)
+    assert ("KeyboardInterrupt" if how == "interrupt" else "the disk is gone") in errors[failing]

@@ -4,6 +4,7 @@ import json
 import string
 import threading
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -288,3 +289,43 @@ def test_validation_may_begin_where_a_run_goes_on(tmp_path):
     losses = [float(record.metrics["val_loss"]) for record in fitted.history[4:]]
     np.testing.assert_allclose(fitted.state.best.value, min(losses), rtol=1e-6)
     assert fitted.state.best.step == 5 + int(np.argmin(losses))
+
+
+def test_a_folder_that_cannot_be_made_leaves_nothing_to_wait_for(tmp_path):
+    (tmp_path / "file").write_text("")
+    before = threading.enumerate()
+    with pytest.raises(OSError, match="file"):
+        train.Checkpoints(tmp_path / "file" / "checkpoints")
+    assert threading.enumerate() == before
+
+
+class Rows:
+    """What grain reads from; it compares sources by their repr."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, index):
+        return X[index]
+
+    def __repr__(self):
+        return "Rows"
+
+
+def test_a_loader_of_grain_goes_on(tmp_path):
+    """Its place is bytes."""
+
+    def loader():
+        sampler = grain.samplers.IndexSampler(
+            num_records=8, shard_options=grain.sharding.NoSharding(), shuffle=True, seed=1
+        )
+        operations = [grain.transforms.Batch(batch_size=4)]
+        return grain.DataLoader(data_source=Rows(), sampler=sampler, operations=operations, worker_count=0)
+
+    whole = train.fit_batches(start(ADAM), loss, ADAM, loader(), steps=5)
+    for steps in (3, 5):
+        with train.Checkpoints(tmp_path) as checkpoints:
+            hooks = train.Hooks(checkpoints=checkpoints)
+            fitted = train.fit_batches(start(ADAM), loss, ADAM, loader(), steps=steps, hooks=hooks)
+            assert isinstance(checkpoints.progress().position, bytes)
+    np.testing.assert_array_equal(fitted.state.params["w"], whole.state.params["w"])
