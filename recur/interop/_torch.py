@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from recur._checks import brief, is_one_of
+from recur._checks import as_native, brief, is_one_of
 from recur.interop._layouts import KINDS, Fused, from_params, gate_count, kind_of, to_params
 from recur.interop._network import Direction, Layer, Network, RecurModule, build, import_peer, read, weights_dtype
 from recur.nn._dropout import check_rate
@@ -231,7 +231,7 @@ def _prefixes(state: Mapping[str, Any]) -> str:
 def to_numpy(tensor: Any) -> np.ndarray:
     """Returns a tensor of torch, or an array, as an array of NumPy; bfloat16 stays so."""
     if not hasattr(tensor, "detach"):
-        return np.array(tensor)
+        return as_native("source", np.array(tensor))
     tensor = tensor.detach().cpu()
     if str(tensor.dtype) == "torch.bfloat16":  # which NumPy lacks; the way by float32 is exact
         return tensor.float().numpy().astype(jnp.bfloat16)

@@ -230,7 +230,10 @@ def _likeliest(place: Any, logits: Float[Array, "*B V"]) -> Int[Array, "*B"]:
 def _draw(
     place: Any, logits: Float[Array, "*B V"], *, key: Key[Array, ""], temperature: Any, top_k: int | None, top_p: Any
 ) -> Int[Array, "*B"]:
-    key, logits = jax.random.fold_in(key, place), logits / temperature
+    # Differences to the greatest one: at a temperature near 0 the quotients would all be infinite. Below the least
+    # normal number it may count as 0.
+    key, logits = jax.random.fold_in(key, place), logits - jnp.max(logits, axis=-1, keepdims=True)
+    logits = logits / jnp.maximum(temperature, jnp.finfo(logits.dtype).tiny)
     if top_k is None and top_p is None:
         return jax.random.categorical(key, logits)
     # Sorted downwards, equal ones by their index: a rank is drawn, and says which token that is.

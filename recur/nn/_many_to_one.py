@@ -149,7 +149,7 @@ def _pool(pooling: str, outputs: Float[Array, "*B T H"], mask: Bool[Array, "*B T
     """Pools the outputs that count; of a sequence without any, zeros."""
     if pooling == "mean":
         return jnp.sum(outputs, axis=-2) / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1)
-    greatest = jnp.max(jnp.where(mask[..., None], outputs, -jnp.inf), axis=-2)
+    greatest = jnp.max(jnp.where(mask[..., None], outputs, -jnp.inf), axis=-2, initial=-jnp.inf)
     return jnp.where(jnp.any(mask, axis=-1, keepdims=True), greatest, 0)
 
 

@@ -199,3 +199,19 @@ def test_bad_input(which, options, error, message):
     arguments = {"state": begin(), "start": jnp.asarray(START)} | options
     with pytest.raises(error, match=message):
         SEARCHES[which].func(step, **(SEARCHES[which].keywords | arguments))
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 2}, {"top_p": 0.9}])
+@pytest.mark.parametrize("temperature", [1e-3, 1e-38, 1e-45])
+def test_at_the_least_temperature_the_likeliest_token_comes(temperature, options):
+    logits = jnp.array([5.0, 7.0, 6.0, -jnp.inf])
+    found = nn.sample(
+        lambda state, token: (logits, state),
+        jnp.zeros(()),
+        jnp.array(0),
+        jax.random.key(0),
+        max_length=4,
+        temperature=temperature,
+        **options,
+    )
+    assert found.tokens.tolist() == [1, 1, 1, 1]

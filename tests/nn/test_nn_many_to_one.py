@@ -111,3 +111,11 @@ def test_bad_calls():
     backwards = nnx.merge(*drawn(functools.partial(MAKERS["max"], bidirectional=True), jnp.float32)[:2])
     with pytest.raises(ValueError, match="step: expected a stack of forward layers, got bidirectional=True"):
         jax.eval_shape(lambda: backwards.step(backwards.initial_state(), jnp.array(0)))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+def test_a_sequence_of_no_steps_reads_zeros_out(pooling):
+    model = nn.SequenceClassifier(2, cells.gru, input_size=2, hidden_size=3, pooling=pooling, rngs=nnx.Rngs(0))
+    wanted = np.broadcast_to(np.asarray(model.readout.bias), (2, 2))
+    np.testing.assert_array_equal(model(jnp.zeros((2, 0, 2))), wanted)
+    np.testing.assert_array_equal(model(jnp.ones((2, 3, 2)), lengths=jnp.array([0, 0])), wanted)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from recur import cells, nn
+from recur import cells, interop, nn
 
 NARROW = [np.uint8, np.int16, np.uint16, np.uint32]
 
@@ -81,3 +81,9 @@ def test_big_endian_sequences_are_converted():
     rnn, x = nn.RNN(cells.gru(2), 2, rngs=nnx.Rngs(0)), np.arange(6, dtype=np.float32).reshape(1, 3, 2)
     np.testing.assert_array_equal(rnn(x.astype(">f4")), rnn(x))
     np.testing.assert_array_equal(rnn(x, lengths=np.array([2], ">i4")), rnn(x, lengths=np.array([2])))
+    weights = {"weight_ih_l0": np.arange(8.0).reshape(4, 2), "weight_hh_l0": np.ones((4, 4))}
+    found, wanted = (
+        interop.from_torch({name: array.astype(dtype) for name, array in weights.items()}, nonlinearity="tanh")
+        for dtype in (">f4", "f4")
+    )
+    np.testing.assert_array_equal(found(x), wanted(x))
