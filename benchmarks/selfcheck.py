@@ -18,7 +18,6 @@ import jax
 import tqdm
 from absl import flags
 
-from benchmarks import _cells
 from experiments import _machine, _main
 from recur import cells, check, report
 
@@ -100,7 +99,7 @@ def conclude(rows: Sequence[Row]) -> None:
 
 def _cell(name: str) -> cells.Cell:
     try:
-        cell = _cells.cell_factory(name)(check.HIDDEN)
+        cell = cells.find_factory(name)(check.HIDDEN)
     except TypeError as error:
         raise ValueError(f"cells: expected {name} to take a hidden size alone, got: {error}") from None
     if not isinstance(cell, cells.Cell):

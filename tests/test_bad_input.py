@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import recur
-from benchmarks import _inputs
 from recur import cells, flow, tasks
+from recur.study import _inputs
 
 T, H, X = 5, 3, 2
 

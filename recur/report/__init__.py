@@ -8,6 +8,7 @@ from recur.report._page import Page as Page
 from recur.report._plots import lag_curves as lag_curves
 from recur.report._plots import parameter_norms as parameter_norms
 from recur.report._records import append_jsonl as append_jsonl
+from recur.report._records import normalize as normalize
 from recur.report._records import read_jsonl as read_jsonl
 from recur.report._records import write_csv as write_csv
 from recur.report._records import write_json as write_json
@@ -27,6 +28,7 @@ __all__ = [
     "lag_curves",
     "loss_curves",
     "markdown_table",
+    "normalize",
     "parameter_norms",
     "read_jsonl",
     "save_figure",

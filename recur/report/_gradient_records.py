@@ -23,6 +23,7 @@ _NEEDED = {
     "literature": ("source", "task", "cell", "metric", "published", "budget"),
     "check": ("group", "name", "expected", "measured", "tolerance", "passed"),
     "done": (),
+    "failed": ("job", "error"),
 }
 _MEASURED = ("lag_curve", "parameter_norm", "summary", "series", "matrix", "points")
 _SHOWN = ("lag_curve", "parameter_norm", "summary", "series", "matrix", "points", "literature", "check")

@@ -82,7 +82,7 @@ def write_report(
     first = next((record.get("initializer") for record in kinds["summary"]), None)
     sentences = [sentence(name, last) for name, last in longest.items() if last.get("initializer") == first]
     skipped = [record for record in kinds["skipped"] if record["plot"] == VERDICTS]
-    why = reasons(kinds["skipped"])
+    why = reasons([*kinds["failed"], *kinds["skipped"]])
     contents = Contents(
         title=title,
         lead=lead,

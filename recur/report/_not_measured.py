@@ -36,12 +36,17 @@ def reasons(skipped: Sequence[Record]) -> list[dict[str, Any]]:
     """Makes the table of what was not measured.
 
     Args:
-        skipped: records of that kind.
+        skipped: records of that kind, and of jobs that failed.
 
     Returns:
         A row for each cell, initialiser and reason.
     """
-    rows = [{"not measured": _skipped_name(record), "why": clean(record["reason"], 400)} for record in skipped]
+    rows = [
+        {"not measured": clean(record["job"]), "why": f"failed: {clean(record['error'], 400)}"}
+        if record["kind"] == "failed"
+        else {"not measured": _skipped_name(record), "why": clean(record["reason"], 400)}
+        for record in skipped
+    ]
     return [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in rows)]
 
 

@@ -67,7 +67,7 @@ def _changed(name: str, cell: cells.Cell, change: Any) -> cells.Cell:
     elif isinstance(change, str) or (callable(change) and dataclasses.is_dataclass(change)):
         change = {"recurrent_init": change}
     if isinstance(change, Mapping):
-        return _with_options(name, cell, change)
+        return with_options(name, cell, change)
     if callable(change):
         made = change(output_size(cell))
         if isinstance(made, cells.Cell):
@@ -78,7 +78,12 @@ def _changed(name: str, cell: cells.Cell, change: Any) -> cells.Cell:
     )
 
 
-def _with_options(name: str, cell: cells.Cell, options: Mapping[str, Any]) -> cells.Cell:
+def with_options(name: str, cell: cells.Cell, options: Mapping[str, Any]) -> cells.Cell:
+    """Returns a cell with other initialisers; a gate that a mapping leaves out keeps what it had.
+
+    Raises:
+        ValueError: Unknown options, or a cell that has no initialisers.
+    """
     inits = getattr(cell, "inits", None)
     unknown = sorted(set(options) - set(_OPTIONS), key=str)
     if unknown or inits is None:
@@ -96,6 +101,5 @@ def _with_options(name: str, cell: cells.Cell, options: Mapping[str, Any]) -> ce
         before = getattr(inits, field)
         if not isinstance(before, tuple):
             before = per_gate(option, "zeros", inits.gates, None)
-        # A gate that a mapping leaves out keeps what it had.
         fields[field] = tuple(old if new is None else new for new, old in zip(made, before, strict=True))
     return dataclasses.replace(cell, inits=dataclasses.replace(inits, **fields))

@@ -8,12 +8,12 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 from fuzz_cases import answer, cases
 from fuzz_strategies import hostile, numbers, spoiled
 
-from benchmarks import gradient_norms, long_sequences, selfcheck, speed
+from benchmarks import long_sequences, selfcheck, speed
 from experiments import _config, _folder, _main
+from recur.study import _command
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("[a-z]*.py"))
@@ -166,15 +166,15 @@ OWN = (
 
 @cases(42, words=command_lines(OWN))
 def test_flags_of_the_gradient_benchmark(words):
-    with flagsaver.flagsaver():
-        try:
-            flags.FLAGS(["script", *words])
-            found = gradient_norms._config()
-        except (flags.Error, ValueError) as error:
-            assert_one_line(error)
-        else:
-            assert found.seeds >= 1
-            assert min(found.lengths) >= 2
+    values = _command.study_flags()
+    try:
+        values(["script", *words])
+        found = _command.config_of(values)
+    except (flags.Error, ValueError) as error:
+        assert_one_line(error)
+    else:
+        assert found.seeds >= 1
+        assert min(found.lengths) >= 2
 
 
 names = st.lists(st.one_of(st.sampled_from(["lstm", "gru", "all", "none", "a:b"]), hostile), max_size=3)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.parts._setup import Record, Setup, spread
 from recur import cells, flow
+from recur.study.parts._setup import Record, Setup, spread
 
 KEPT = 64
 
@@ -19,14 +19,14 @@ SPECTRUM_STEPS = {"tiny": 16, "quick": 200, "standard": 1000, "full": 4000}
 
 
 @functools.lru_cache(maxsize=KEPT)
-def exponents(setup: Setup, cell: cells.Cell, steps: int | None = None) -> np.ndarray:
+def exponents(setup: Setup, cell: cells.Cell, steps: int | None = None, *, label: str | None = None) -> np.ndarray:
     """Measures all exponents of a cell on the run's inputs, a fifth of the steps discarded: ``[n, S]``.
 
     Directions are made orthonormal at every step: gated cells shrink some by so much in two that rounding hides them.
     """
     steps = setup.steps(steps or SPECTRUM_STEPS[setup.preset])
     xs = setup.inputs(steps)
-    return np.asarray(spectra(cell, setup.draw(cell, xs.shape[-1]), xs, steps // 5), np.float64)
+    return np.asarray(spectra(cell, setup.draw(cell, xs.shape[-1], label=label), xs, steps // 5), np.float64)
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "warmup"))
@@ -55,10 +55,12 @@ def exponent_fields(values: np.ndarray) -> Record:
 
 
 @functools.lru_cache(maxsize=KEPT)
-def log_singular_values(setup: Setup, cell: cells.Cell, steps: int, lags: Sequence[int]) -> np.ndarray:
+def log_singular_values(
+    setup: Setup, cell: cells.Cell, steps: int, lags: Sequence[int], *, label: str | None = None
+) -> np.ndarray:
     """Measures ln sigma_i of the Jacobian over `lags` steps, on the last `steps` of the inputs: ``[K, n, S]``."""
     xs = setup.inputs(steps)
-    return np.asarray(_singular(cell, setup.draw(cell, xs.shape[-1]), xs, lags), np.float64)
+    return np.asarray(_singular(cell, setup.draw(cell, xs.shape[-1], label=label), xs, lags), np.float64)
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "lags"))

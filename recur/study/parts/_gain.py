@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.parts import _spectra
-from benchmarks.parts._setup import Job, Record, Setup, reference, series
 from recur import cells, flow
+from recur.study.parts import _spectra
+from recur.study.parts._setup import Job, Record, Setup, reference, series
 
 PLOT = "gain"
 NETWORKS_AT_ONCE = 10

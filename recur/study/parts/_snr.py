@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks.parts._setup import Job, Record, Setup, number, series, skipped
 from recur import cells, flow
+from recur.study.parts._setup import Job, Record, Setup, number, series, skipped
 
 SNR, SAMPLES = "gradient_snr", "samples_needed"
 
@@ -40,11 +40,11 @@ def _measure(setup: Setup, label: str) -> list[Record]:
     xs = setup.batches(setup.steps(sizes.steps), sizes.batch)
     if not jax.tree.leaves(cells.parameter_shapes(cell, xs.shape[-1])):
         return [skipped(SNR, label, "has no parameters"), skipped(SAMPLES, label, "has no parameters")]
-    ratios = np.asarray(_ratios(cell, setup.draw(cell, xs.shape[-1]), xs), np.float64)
+    ratios = np.asarray(_ratios(cell, setup.draw(cell, xs.shape[-1], label=label), xs), np.float64)
     with np.errstate(divide="ignore"):
         logs = np.log(np.maximum(ratios, 0.0))
     lags = np.arange(len(logs))
-    meta = setup.meta(label, hidden_size=sizes.hidden_size, length=len(lags), sequences=sizes.batch, state="init")
+    meta = setup.meta(label, hidden_size=cells.output_size(cell), length=len(lags), sequences=sizes.batch, state="init")
     rows = [series(SNR, label, lags, logs, meta), series(SAMPLES, label, lags, -logs, meta)]
     if len(lags) > TOLD_LAG:
         with np.errstate(divide="ignore"):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.parts._setup import Job, Record, Setup
+from recur.study.parts._setup import Job, Record, Setup
 
 HS97 = "Hochreiter and Schmidhuber (1997), https://doi.org/10.1162/neco.1997.9.8.1735"
 PASCANU = "Pascanu, Mikolov and Bengio (2013), https://arxiv.org/abs/1211.5063"
@@ -239,7 +239,7 @@ ROWS = (
 
 
 def jobs(setup: Setup) -> list[Job]:
-    return [Job("table", lambda: [_record(setup, row) for row in ROWS])]
+    return [Job("table", lambda: [_record(setup, row) for row in ROWS], gathers=True)]
 
 
 def _record(setup: Setup, row: Row) -> Record:

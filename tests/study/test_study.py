@@ -1,5 +1,6 @@
 """The main job end to end, its numbers against recur.flow, and its refusals."""
 
+import concurrent.futures
 import dataclasses
 import json
 import math
@@ -13,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import _cells, _inputs, _lag_records
-from benchmarks.gradient_norms import Config, benchmark, make_setup
-from recur import cells, flow, report
+from recur import cells, flow, report, study
+from recur.study import _inputs, _lag_records, _made
+from recur.study._command import benchmark
+from recur.study._config import Config
+from recur.study._jobs import make_setup
+from recur.study.parts import PARTS, Job, _setup
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = Config(
@@ -32,7 +36,8 @@ TINY = Config(
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("tiny")
-    return benchmark(TINY, out).parent
+    benchmark(TINY, out)
+    return out
 
 
 def test_it_leaves_records_tables_and_a_page(finished):
@@ -97,7 +102,7 @@ def test_a_finished_run_or_another_configuration_is_measured_anew(finished, monk
 def test_an_overflowing_network_is_said_so():
     """A rectifier with gain 50 leaves float32 within 12 steps of text; nothing is mended."""
     config = dataclasses.replace(TINY, cells=("elman_relu",), initializer="identity", gain=1e20)
-    cell = _cells.make_cell("elman_relu", 4, "identity", 1e20, 12)
+    cell = _made.make_cell("elman_relu", 4, "identity", 1e20, 12)
     params = jax.vmap(lambda key: cell.init(key, 32))(jax.random.split(jax.random.key(0), 3))
     xs = jnp.ones((config.lengths[-1], 3, 32))
     summary = _lag_records.records({}, *_lag_records.measure(cell, params, xs)[:3])[-1]
@@ -142,10 +147,10 @@ def test_series_are_standardised(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"cells": ("elmann",)}, "^cells: expected names among .* got 'elmann'"),
-        ({"cells": ("no_such_module:cell",)}, "cells: expected a module that can be imported"),
-        ({"cells": ("math:cell",)}, "cells: expected a factory in module 'math', got no 'cell'"),
-        ({"cells": ("math:pi",)}, "cells: expected math:pi to be a factory"),
+        ({"cells": ("elmann",)}, "^cell: expected a name of recur.cells.CELLS.* got 'elmann'; did you mean 'elman'"),
+        ({"cells": ("no_such_module:cell",)}, "cell: expected a module that can be imported"),
+        ({"cells": ("math:cell",)}, "cell: expected a factory in 'math', got no 'cell'"),
+        ({"cells": ("math:pi",)}, "cell: expected 'math:pi' to be a factory"),
         ({"cells": ("elman", "lstm"), "initializer": "chrono"}, "elman: bias_init: expected an initiali[sz]er"),
         ({"initializer": "glorot_uniform", "gain": 2.0}, "gain: expected 1"),
         ({"input": "noise", "data": "x.txt"}, "data: expected no file for --input=noise"),
@@ -190,7 +195,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--cells=elmann"], "cells: expected names among"),
+        (["--cells=elmann"], "cell: expected a name of"),
         (["--hidden_size=0"], "hidden_size"),
         (["--no_such_flag=1"], "no_such_flag"),
         (["--lengths=a"], "lengths: expected whole numbers"),
@@ -209,3 +214,80 @@ def test_the_command_ends_with_2_and_one_line(flags, words, tmp_path):
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+GIVEN = {"mine": cells.gru(4), "trained": (cells.lstm(5), cells.lstm(5).init(jax.random.key(3), 3))}
+XS = np.random.default_rng(0).normal(size=(12, 2, 3)).astype(np.float32)
+
+
+def told(found):
+    """Records without what differs from run to run."""
+    rows = [{k: v for k, v in row.items() if k not in ("wall_s", "created")} for row in found.records()]
+    return json.loads(json.dumps(rows))
+
+
+def test_given_cells_parameters_and_inputs_are_used_as_given(tmp_path):
+    found = study.study(GIVEN, XS, parts=("lag_curves",), seeds=3, preset="tiny")
+    assert not found.failed
+    cell, params = GIVEN["trained"]
+    (row,) = (
+        r for r in found.records() if r["kind"] == "lag_curve" and (r["cell"], r["quantity"]) == ("trained", "adjoint")
+    )
+    expected = np.asarray(flow.adjoint_log_norms(cell, params, XS[:, [0, 1, 0]]))
+    np.testing.assert_allclose(row["ln_median"], np.median(expected, axis=1), atol=1e-5)
+    assert {r["cell"]: r["hidden_size"] for r in found.records() if r["kind"] == "summary"} == {"mine": 4, "trained": 5}
+    assert found.page(tmp_path / "page").exists()
+    assert "vanishes" in str(found)
+
+
+def test_executors_give_the_same_records_and_failures_are_kept(tmp_path, monkeypatch):
+    here = study.study(GIVEN, XS, parts=("lag_curves", "lyapunov_spectrum"), preset="tiny")
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        there = study.study(GIVEN, XS, parts=("lag_curves", "lyapunov_spectrum"), preset="tiny", executor=executor)
+    assert told(here) == told(there)
+
+    def jobs(setup):
+        def run(name):
+            if name == "b" and not mended:
+                raise RuntimeError("no luck")
+            ran.append(name)
+            return [_setup.series("gain", name, [1.0, 2.0], [0.0, 1.0], setup.meta(None))]
+
+        return [Job(name, lambda name=name: run(name)) for name in "abc"]
+
+    mended, ran = [], []
+    monkeypatch.setitem(PARTS, "fake", jobs)
+    found = study.study(GIVEN, XS, parts=("fake",), folder=tmp_path)
+    assert list(found.failed) == ["fake: b"]
+    assert "RuntimeError: no luck" in found.failed["fake: b"]
+    assert "no luck" in found.page(tmp_path / "page").read_text(encoding="utf-8")
+    # What failed is tried again, and nothing else.
+    mended.append(True)
+    again = study.study(GIVEN, XS, parts=("fake",), folder=tmp_path)
+    assert ran == ["a", "c", "b"]
+    assert not again.failed
+    assert [row["label"] for row in again.records() if row["kind"] == "series"] == ["a", "b", "c"]
+
+
+def test_a_study_in_float64_leaves_jax_as_it_was():
+    found = study.study({"mine": cells.elman(3)}, XS, dtype="float64", preset="tiny")
+    assert not found.failed
+    assert not jax.config.jax_enable_x64
+    assert jnp.ones(()).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ({"of": {}}, "of: expected a mapping"),
+        ({"of": {"a": cells.gru}}, r"of\['a'\]: expected a cell"),
+        ({"xs": XS[0]}, r"xs: expected floats \[T, B, X\]"),
+        ({"xs": "words"}, "xs: expected an array"),
+        ({"lengths": (99,)}, "lengths: expected at most 12 steps"),
+        ({"parts": ("nothing",)}, "parts: expected names among"),
+        ({"preset": "slow"}, "preset: expected one of"),
+    ],
+)
+def test_bad_arguments_of_a_study_are_named(case, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        study.study(**{"of": GIVEN, "xs": XS, **case})

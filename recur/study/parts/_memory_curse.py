@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.parts._setup import Job, Record, Setup, number, reference, series
 from recur import cells, flow
+from recur.study.parts._setup import Job, Record, Setup, number, reference, series
 
 PLOT = "memory_curse"
 

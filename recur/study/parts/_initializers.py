@@ -5,16 +5,16 @@ import functools
 import jax
 import numpy as np
 
-from benchmarks import _cells, _lag_records
-from benchmarks.parts import _spectra
-from benchmarks.parts._setup import Job, Record, Setup, skipped
 from recur import cells, flow
+from recur.study import _lag_records, _made
+from recur.study.parts import _spectra
+from recur.study.parts._setup import Job, Record, Setup, skipped
 
 SIZES = {
     "tiny": ("gaussian",),
     "quick": (),
     "standard": ("orthogonal", "gaussian", "identity", "chrono"),
-    "full": _cells.INITIALIZERS,
+    "full": _made.INITIALIZERS,
 }
 """Initialisers beside that of the run."""
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _lag_records
-from benchmarks.parts._setup import Job, Record, Setup, reference, series
 from recur import cells, flow
+from recur.study import _lag_records
+from recur.study.parts._setup import Job, Record, Setup, reference, series
 
 PLOT = "precision"
 DECAY = 0.9
@@ -62,7 +62,7 @@ def _of_cell(setup: Setup, label: str) -> list[Record]:
 
 def _curves(setup: Setup, name: str, cell: cells.Cell, xs: np.ndarray, meta: Record) -> Iterator[Record]:
     """Plain norms in each dtype, from the same float32 numbers, and those in log space in float32."""
-    drawn = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), setup.draw(cell, xs.shape[-1]))
+    drawn = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), setup.draw(cell, xs.shape[-1], label=name))
     lags = _lag_records.kept_lags(len(xs) + 1)
     for dtype in PLAIN:
         with jax.enable_x64(dtype == "float64"):

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import recur
-from benchmarks.parts import _problems
-from benchmarks.parts._problems import FEATURES, Batch, Problem
 from recur import cells, engines, train
+from recur.study.parts import _problems
+from recur.study.parts._problems import FEATURES, Batch, Problem
 
 SOLVED = 0.1
 """A run has solved its task when the mean loss of a chunk is below this share of the floor."""
@@ -127,7 +126,7 @@ def network(cell: cells.Cell) -> train.Loss:
         del key
         total = batch.symbols.shape[1]
         mask = jnp.arange(total)[:, None] >= total - batch.steps[None]
-        run = recur.unroll(cell, params["cell"], _problems.inputs(batch), mask=mask, engine=engines.Scan())
+        run = engines.unroll(cell, params["cell"], _problems.inputs(batch), mask=mask, engine=engines.Scan())
         outputs = run.outputs @ params["kernel"] + params["bias"][None, None]
         square = (outputs[-1, :, 0] - batch.number) ** 2
         entropy = optax.softmax_cross_entropy_with_integer_labels(outputs, batch.labels.T.astype(jnp.int32))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from jax.nn import sigmoid
 
-from benchmarks import gradient_norms
-from benchmarks.gradient_norms import Config, benchmark, make_setup
-from benchmarks.parts import PARTS, Job, _forget_bias, _gain, _lag_shares, _memory_curse, _setup
 from recur import cells, flow, report
+from recur.study._command import benchmark
+from recur.study._config import Config
+from recur.study._jobs import make_setup
+from recur.study.parts import PARTS, Job, _forget_bias, _gain, _lag_shares, _memory_curse, _setup
 
 TRAINED = ("training", "task_success", "horizon_solved")
 
@@ -41,7 +42,9 @@ def setup():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return benchmark(TINY, tmp_path_factory.mktemp("parts")).parent
+    out = tmp_path_factory.mktemp("parts")
+    benchmark(TINY, out)
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +251,7 @@ def test_ctrl_c_keeps_finished_jobs_and_the_same_command_goes_on(tmp_path, monke
 
         return [Job(name, lambda name=name: run(name)) for name in "abc"]
 
-    monkeypatch.setitem(gradient_norms.PARTS, "fake", jobs)
+    monkeypatch.setitem(PARTS, "fake", jobs)
     config = dataclasses.replace(TINY, parts=("fake",))
     with pytest.raises(KeyboardInterrupt, match="finished jobs are kept"):
         benchmark(config, tmp_path)

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.parts._setup import Job, Record, Setup, number, reference, series, skipped
 from recur import cells, flow
+from recur.study.parts._setup import Job, Record, Setup, number, reference, series, skipped
 
 PLOT = "forget_bias"
 LN_2 = np.log(2.0)
@@ -52,13 +52,13 @@ def _measure(setup: Setup, label: str) -> list[Record]:
         return [skipped(PLOT, label, "declares no gate that keeps the state (keep=...)")]
     gate, steps = inits.gates.index(keep), setup.steps(sizes.steps)
     xs = setup.inputs(steps)
-    params = setup.draw(cell, xs.shape[-1])
+    params = setup.draw(cell, xs.shape[-1], label=label)
     by_bias = [params["bias"].at[:, gate].set(bias) for bias in sizes.biases]
     biases = jnp.stack([*by_bias, *(_chrono(setup, inits, params["bias"], longest) for longest in sizes.longest)])
     alone = {**params, "kernel": 0 * params["kernel"], "recurrent_kernel": 0 * params["recurrent_kernel"]}
     measured, of_gates = (half_lives(np.asarray(_adjoint(cell, p, biases, xs), np.float64)) for p in (params, alone))
     predicted = _predicted(np.asarray(biases[:, :, gate], np.float64), steps)
-    meta = setup.meta(label, hidden_size=sizes.hidden_size, length=steps, state="init", gate=keep)
+    meta = setup.meta(label, hidden_size=cells.output_size(cell), length=steps, state="init", gate=keep)
     names = [f"{keep} bias {bias:g}" for bias in sizes.biases] + [f"chrono T_max = {t:g}" for t in sizes.longest]
     told = [*(bias in TOLD_BIASES for bias in sizes.biases), *(longest in TOLD_LONGEST for longest in sizes.longest)]
     count = len(sizes.biases)

@@ -5,9 +5,9 @@ import functools
 import jax
 import numpy as np
 
-from benchmarks import _lag_records
-from benchmarks.parts._lag_curves import measured
-from benchmarks.parts._setup import Job, Record, Setup, number, series, skipped
+from recur.study import _lag_records
+from recur.study.parts._lag_curves import measured
+from recur.study.parts._setup import Job, Record, Setup, number, series, skipped
 
 PLOT = "lag_shares"
 REST = 0.01

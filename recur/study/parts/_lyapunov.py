@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 
-from benchmarks.parts import _spectra
-from benchmarks.parts._setup import Job, Record, Setup, number, reference, series
 from recur import cells, flow
+from recur.study.parts import _spectra
+from recur.study.parts._setup import Job, Record, Setup, number, reference, series
 
 PLOT = "lyapunov_spectrum"
 LINEAR = "linear, Gaussian U"
@@ -20,7 +20,7 @@ def jobs(setup: Setup) -> list[Job]:
 
 
 def _of_cell(setup: Setup, label: str) -> list[Record]:
-    values = _spectra.exponents(setup, setup.cells[label])
+    values = _spectra.exponents(setup, setup.cells[label], label=label)
     steps = setup.steps(_spectra.SPECTRUM_STEPS[setup.preset])
     return _records(label, values, setup.meta(label, state="init", length=steps))
 

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _cells, _inputs, _lag_records
-from benchmarks._config import Config, label
 from recur import cells
+from recur.study import _inputs, _lag_records, _made
+from recur.study._config import Config, label
 
 Record = dict[str, Any]
 
@@ -24,10 +24,25 @@ class Job(NamedTuple):
     Args:
         name: Distinct among the jobs of a part.
         run: Measures, and returns the records.
+        gathers: Whether it sums up records of other jobs (`Setup.rows`): it then runs after all of these, in the
+            process that keeps the records.
     """
 
     name: str
     run: Callable[[], Sequence[Record]]
+    gathers: bool = False
+
+
+class Given(NamedTuple):
+    """What a user hands over from Python in place of names.
+
+    Args:
+        cells: Label to cell and parameters; None for parameters that each seed draws.
+        xs: What the cells read ``[T, S, X]``; None for the data that the configuration names.
+    """
+
+    cells: Mapping[str, tuple[cells.Cell, Any]]
+    xs: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,12 +54,14 @@ class Setup:
         cells: The chosen cells by label, a user's own among them.
         key: Of all random draws; `key_for` gives each purpose a key of its own.
         rows: Records of the jobs that are finished, those of a run that was stopped too: for jobs that sum up others.
+        given: What was handed over from Python.
     """
 
     config: Config
     cells: Mapping[str, cells.Cell]
     key: jax.Array
     rows: list[Record] = dataclasses.field(default_factory=list)
+    given: Given = Given({}, None)
 
     @property
     def preset(self) -> str:
@@ -73,7 +90,7 @@ class Setup:
         if cell is not None:
             common |= {
                 "cell": cell,
-                "hidden_size": config.hidden_size,
+                "hidden_size": cells.output_size(self.cells[cell]) if cell in self.cells else config.hidden_size,
                 "initializer": config.initializer,
                 "gain": config.gain,
                 "input": pathlib.Path(config.data).name if config.data else config.input,
@@ -98,9 +115,16 @@ class Setup:
         Raises:
             ValueError: It does not fit the cell.
         """
+        if cell in self.given.cells:
+            # A given size is used as given.
+            own = self.cells[cell]
+            if initializer in (None, self.config.initializer):
+                return own
+            longest = max_steps or max(self.config.lengths)
+            return _made.with_initializer(own, initializer, 1.0 if gain is None else gain, longest)
         (name,) = (name for name in self.config.cells if label(name) == cell)
         config = self.config
-        return _cells.make_cell(
+        return _made.make_cell(
             name,
             hidden_size or config.hidden_size,
             initializer or config.initializer,
@@ -108,8 +132,11 @@ class Setup:
             max_steps or max(config.lengths),
         )
 
-    def draw(self, cell: cells.Cell, input_size: int, purpose: str = "cells") -> Any:
-        """Draws parameters for every seed, leaves ``[S, ...]``."""
+    def draw(self, cell: cells.Cell, input_size: int, purpose: str = "cells", *, label: str | None = None) -> Any:
+        """Draws parameters for every seed, leaves ``[S, ...]``; what was given with the cell `label` is taken."""
+        given_cell, params = self.given.cells.get(label, (None, None))
+        if params is not None and cell == given_cell:
+            return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.seeds, *jnp.shape(leaf))), params)
         return _draw(self, cell, input_size, purpose)
 
     def steps(self, most: int) -> int:
@@ -125,10 +152,16 @@ class Setup:
         Raises:
             ValueError: Data that cannot be read, or is shorter than the longest length.
         """
+        if self.given.xs is not None:
+            return jnp.asarray(self.given.xs[-length:], self.dtype)
         return jnp.asarray(_read(self, max(self.config.lengths), self.seeds)[-length:], self.dtype)
 
     def batches(self, length: int, size: int) -> jax.Array:
         """Returns `size` sequences a seed, ``[T, S, B, X]``; length and errors as for `inputs`."""
+        if self.given.xs is not None:
+            # Sequences of other seeds are as good as any.
+            turned = [np.roll(self.given.xs[-length:], -shift, axis=1) for shift in range(size)]
+            return jnp.asarray(np.stack(turned, axis=2), self.dtype)
         drawn = _read(self, length, self.seeds * size)
         return jnp.asarray(drawn.reshape(length, self.seeds, size, -1), self.dtype)
 

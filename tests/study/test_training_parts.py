@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 import recur
-from benchmarks import _config
-from benchmarks.parts import _learning, _literature, _problems, _tasks, _training
-from benchmarks.parts._setup import Setup
 from recur import cells, tasks
+from recur.study import _config
+from recur.study.parts import _learning, _literature, _problems, _tasks, _training
+from recur.study.parts._setup import Setup
 
 CONFIG = _config.Config(cells=("elman",), lengths=(8, 16), seeds=2, preset="tiny", parts=("task_success",))
 

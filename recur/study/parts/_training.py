@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.parts import _learning, _problems, _spectra, _tasks
-from benchmarks.parts._setup import Job, Record, Setup, number, series, skipped
 from recur import cells, flow
+from recur.study.parts import _learning, _problems, _spectra, _tasks
+from recur.study.parts._setup import Job, Record, Setup, number, series, skipped
 
 LAGS, HEATMAP, GATES, SPECTRUM = "trained_lag", "training_heatmap", "gate_statistics", "lyapunov_spectrum"
 SEQUENCES = 4
@@ -52,7 +52,7 @@ def _measure(setup: Setup, label: str) -> list[Record]:
     curves = np.stack([np.asarray(curve, np.float64) for curve in curves])
     meta = setup.meta(
         label,
-        hidden_size=sizes.budget.hidden_size,
+        hidden_size=cells.output_size(cell),
         seeds=seeds,
         dtype="float32",
         input=problem.name,

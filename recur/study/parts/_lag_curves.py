@@ -5,9 +5,9 @@ import functools
 import jax
 import numpy as np
 
-from benchmarks import _lag_records
-from benchmarks.parts import _spectra
-from benchmarks.parts._setup import Job, Record, Setup
+from recur.study import _lag_records
+from recur.study.parts import _spectra
+from recur.study.parts._setup import Job, Record, Setup
 
 
 def jobs(setup: Setup) -> list[Job]:
@@ -24,7 +24,7 @@ def _measure(setup: Setup, label: str, length: int) -> list[Record]:
     meta = setup.meta(label, length=length)
     *rows, summary = _lag_records.records(meta, found.adjoint, found.inputs, found.parameters)
     if length == max(setup.config.lengths):
-        values = _spectra.exponents(setup, setup.cells[label])
+        values = _spectra.exponents(setup, setup.cells[label], label=label)
         summary |= _spectra.exponent_fields(values)
     return [*rows, summary]
 
@@ -33,4 +33,4 @@ def _measure(setup: Setup, label: str, length: int) -> list[Record]:
 def measured(setup: Setup, label: str, length: int) -> _lag_records.Measured:
     """Returns the ln norms of a cell of the run, as NumPy arrays."""
     cell, xs = setup.cells[label], setup.inputs(length)
-    return jax.tree.map(np.asarray, _lag_records.measure(cell, setup.draw(cell, xs.shape[-1]), xs))
+    return jax.tree.map(np.asarray, _lag_records.measure(cell, setup.draw(cell, xs.shape[-1], label=label), xs))

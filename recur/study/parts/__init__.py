@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.parts import (
+from recur.study.parts import (
     _condition,
     _forget_bias,
     _gain,
@@ -18,8 +18,8 @@ from benchmarks.parts import (
     _tasks,
     _training,
 )
-from benchmarks.parts._setup import Job as Job
-from benchmarks.parts._setup import Setup as Setup
+from recur.study.parts._setup import Job as Job
+from recur.study.parts._setup import Setup as Setup
 
 PARTS: dict[str, Callable[[Setup], list[Job]]] = {
     "lag_curves": _lag_curves.jobs,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import jax
 
-from benchmarks import _cells
-from benchmarks.parts._setup import Job, Record, Setup
 from recur import cells, check
+from recur.study._config import label
+from recur.study.parts._setup import Job, Record, Setup
 
 FORMS = {"tiny": ("O15",), "quick": ("O4", "O5", "O13", "O15"), "standard": None, "full": None}
 """Numbers of the closed forms to check; None for all."""
@@ -16,11 +16,11 @@ ENGINES = {"tiny": 0, "quick": 1, "standard": None, "full": None}
 
 
 def jobs(setup: Setup) -> list[Job]:
-    seed, names = setup.config.seed, list(setup.config.cells)
+    seed, names = setup.config.seed, [name for name in setup.config.cells if label(name) not in setup.given.cells]
     forms, count = FORMS[setup.preset], ENGINES[setup.preset]
     chosen = names if count is None else names[len(names) - count :]
     closed = [c for c in check.closed_form_checks(cells.CELLS, seed) if forms is None or c.name.split()[0] in forms]
-    engines = {name: _cells.cell_factory(name)(check.HIDDEN) for name in chosen}
+    engines = {name: cells.find_factory(name)(check.HIDDEN) for name in chosen}
     return [
         *(Job(one.name, functools.partial(_measure, [one])) for one in closed),
         *(Job(f"engines {name}", functools.partial(_engines, {name: cell}, seed)) for name, cell in engines.items()),

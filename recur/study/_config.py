@@ -79,4 +79,4 @@ class Config:
 
 def label(name: str) -> str:
     """Returns what a cell is called in records: a user's own by its factory, without the module."""
-    return name.partition(":")[2] or name
+    return name.rpartition(":")[2]

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.parts import _learning, _problems
-from benchmarks.parts._setup import Job, Record, Setup, number, series, skipped
 from recur import cells, flow
+from recur.study.parts import _learning, _problems
+from recur.study.parts._setup import Job, Record, Setup, number, series, skipped
 
 SUCCESS, HORIZON = "task_success", "horizon_solved"
 FORETOLD = ("multiplication", "adding", "copy")
@@ -62,7 +62,8 @@ def horizon_jobs(setup: Setup) -> list[Job]:
     others = [name for name in SIZES[setup.preset].initializers if name != setup.config.initializer]
     chosen = others if SUCCESS in setup.config.parts else (None, *others)
     jobs = [_job(setup, name, label, other) for label in setup.cells for other in chosen for name in FORETOLD]
-    return [*jobs, *(Job(f"{name} in all", functools.partial(_correlate, setup, name)) for name in FORETOLD)]
+    sums = ((f"{name} in all", functools.partial(_correlate, setup, name)) for name in FORETOLD)
+    return [*jobs, *(Job(*one, gathers=True) for one in sums)]
 
 
 def _job(setup: Setup, name: str, label: str, other: str | None) -> Job:
@@ -111,7 +112,7 @@ def _learn(setup: Setup, name: str, label: str, other: str | None) -> list[Recor
     meta = setup.meta(
         label,
         **described,
-        hidden_size=units,
+        hidden_size=cells.output_size(cell),
         seeds=seeds,
         dtype="float32",
         input=name,

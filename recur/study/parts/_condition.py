@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.parts import _spectra
-from benchmarks.parts._setup import Job, Record, Setup, number, reference, series
 from recur import cells, flow
+from recur.study.parts import _spectra
+from recur.study.parts._setup import Job, Record, Setup, number, reference, series
 
 CONDITION, SINGULAR = "condition_number", "singular_values"
 HISTOGRAM_LAGS = (1, 10, 100, 1000)
@@ -42,8 +42,8 @@ def _condition(setup: Setup, label: str) -> list[Record]:
     """The theory of long lags is a line through zero, whose slope is the spread of the exponents."""
     cell, lags, values = _measured(setup, label)
     logs = np.stack([np.asarray(flow.log_condition_numbers(by_lag)) for by_lag in np.moveaxis(values, 2, 0)], axis=1)
-    meta = _meta(setup, label)
-    fields = _spectra.exponent_fields(_spectra.exponents(setup, cell, max(SIZES[setup.preset].lags)))
+    meta = _meta(setup, label, cell)
+    fields = _spectra.exponent_fields(_spectra.exponents(setup, cell, max(SIZES[setup.preset].lags), label=label))
     slope = fields.get("condition_slope_nats_per_step")
     rows = [series(CONDITION, label, lags, logs, meta)]
     if slope is not None:
@@ -54,14 +54,14 @@ def _condition(setup: Setup, label: str) -> list[Record]:
 
 def _histograms(setup: Setup, label: str) -> list[Record]:
     """Densities of ln sigma / k over all units and seeds; exact zeros are left out and counted."""
-    _, lags, values = _measured(setup, label)
+    cell, lags, values = _measured(setup, label)
     rows = []
     for lag in HISTOGRAM_LAGS:
         if lag not in lags:
             continue
         rates = values[lags.index(lag)].ravel() / lag
         finite = rates[np.isfinite(rates)]
-        meta = _meta(setup, label, lag_steps=lag)
+        meta = _meta(setup, label, cell, lag_steps=lag)
         if finite.size:
             density, edges = np.histogram(finite, bins=BINS, density=True)
             rows.append(series(SINGULAR, f"{label}, k = {lag}", (edges[1:] + edges[:-1]) / 2, density, meta))
@@ -75,10 +75,10 @@ def _measured(setup: Setup, label: str) -> tuple[cells.Cell, tuple[int, ...], np
     cell = setup.cell(label, hidden_size=sizes.hidden_size)
     steps = setup.steps(max(sizes.lags))
     lags = tuple(lag for lag in sizes.lags if lag <= steps)
-    return cell, lags, _spectra.log_singular_values(setup, cell, steps, lags)
+    return cell, lags, _spectra.log_singular_values(setup, cell, steps, lags, label=label)
 
 
-def _meta(setup: Setup, label: str, **more: int) -> Record:
+def _meta(setup: Setup, label: str, cell: cells.Cell, **more: int) -> Record:
     sizes = SIZES[setup.preset]
     steps = setup.steps(max(sizes.lags))
-    return setup.meta(label, hidden_size=sizes.hidden_size, length=steps, state="init", **more)
+    return setup.meta(label, hidden_size=cells.output_size(cell), length=steps, state="init", **more)
