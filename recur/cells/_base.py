@@ -13,11 +13,11 @@ from recur._types import Array, Float, Key, Params, State
 
 
 class Affine(NamedTuple):
-    """A step of the form ``core_t = decay_t core_{t-1} + drive_t``, entry by entry, real or complex.
+    """A step of the form ``z_t = decay_t z_{t-1} + drive_t``, entry by entry, real or complex.
 
     Args:
-        decay: Tree like the core of the state; a leaf without the first axis is the same all along it.
-        drive: Tree like the core of the state.
+        decay: Tree like the linear state z; a leaf without the first axis is the same all along it.
+        drive: Tree like the linear state.
     """
 
     decay: Any
@@ -110,30 +110,30 @@ class Cell(abc.ABC):
         return state, self.output(state)
 
     @property
-    def standard(self) -> str | None:
+    def cudnn_name(self) -> str | None:
         """Name that libraries of kernels have for exactly these equations and order of gates; None without one."""
         return None
 
     @property
     def is_affine(self) -> bool:
-        """Whether the step is affine in the state's core, entry by entry, as `affine` then says."""
+        """Whether the step is affine in the linear state, entry by entry, as `affine` then says."""
         return False
 
     def affine(self, prepared: Any, projected: Any) -> Affine | None:
-        """Returns decay and drive of a step that is affine in the state's core, entry by entry; None of any other.
+        """Returns decay and drive of a step that is affine in the linear state, entry by entry; None of any other.
 
         For any leading axes. What engines need to run the recurrence in parallel over time.
         """
         del prepared, projected
 
-    def core(self, state: State) -> Any:
-        """Returns what of a state enters the next step, as `affine` has it: by default the state itself."""
+    def linear_state(self, state: State) -> Any:
+        """Returns z, what of a state enters the next step, as `affine` has it: by default the state itself."""
         return state
 
-    def from_core(self, prepared: Any, core: Any, projected: Any) -> State:
-        """Returns the state whose core this is, after the step that `projected` belongs to."""
+    def from_linear_state(self, prepared: Any, linear: Any, projected: Any) -> State:
+        """Returns the state whose linear part this is, after the step that `projected` belongs to."""
         del prepared, projected
-        return core
+        return linear
 
     def output(self, state: State) -> Float[Array, "*B H"]:
         """Reads the output from a state: its first field, ``h``."""
@@ -168,15 +168,15 @@ class FactoredCell(Cell):
         """Returns the same cell with another number of units."""
 
     @abc.abstractmethod
-    def take_apart(self, prepared: Any) -> tuple[Any, Any]:
+    def split_params(self, prepared: Any) -> tuple[Any, Any]:
         """Returns what a step reads of the prepared parameters: per-unit weights ``[m H]``, and the recurrent kernel.
 
         The kernel is ``[H, N]``; None where units see only themselves, and what they see by is among the weights.
         """
 
     @abc.abstractmethod
-    def put_together(self, weights: Any, matrix: Any) -> Any:
-        """Returns prepared parameters for a step from what `take_apart` gives."""
+    def merge_params(self, weights: Any, matrix: Any) -> Any:
+        """Returns prepared parameters for a step from what `split_params` gives."""
 
     @property
     @abc.abstractmethod
@@ -189,7 +189,7 @@ class FactoredCell(Cell):
         """What the program of a step tells (`recur.cells._structure.Structure`): the facts that engines ask for."""
 
     @abc.abstractmethod
-    def own_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
+    def diagonal_share(self, prepared: Any, h: Float[Array, "*B H"]) -> Any:
         """Returns the derivative of each unit's product by its own entry of h; None where there is no product."""
 
     @abc.abstractmethod

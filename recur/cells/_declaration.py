@@ -38,7 +38,7 @@ class Declaration:
     write: str | None
     update: Callable[..., Mapping[str, jax.Array]]
     recurrence: str = "dense"
-    standard: str | None = None
+    cudnn_name: str | None = None
     parameters: Callable[[Params], Mapping[str, jax.Array]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -91,13 +91,13 @@ class LRU(Cell):
         drive, decay = jax.lax.complex(*_parts(projected[0])), jax.lax.complex(*_parts(prepared["decay"]))
         return Affine(expand_to(decay, drive.ndim - 1), drive)
 
-    def core(self, state: State) -> Complex[Array, "*A N"]:
+    def linear_state(self, state: State) -> Complex[Array, "*A N"]:
         """Returns the modes as complex numbers."""
         return jax.lax.complex(*_parts(state.x))
 
-    def from_core(self, prepared: Any, core: Complex[Array, "*A N"], projected: tuple) -> State:
+    def from_linear_state(self, prepared: Any, linear: Complex[Array, "*A N"], projected: tuple) -> State:
         """Returns the state with these modes."""
-        return self._state(prepared, jnp.stack([core.real, core.imag], axis=-2), projected)
+        return self._state(prepared, jnp.stack([linear.real, linear.imag], axis=-2), projected)
 
     def _state(self, params: Any, x: Float[Array, "*A 2 N"], projected: tuple) -> State:
         readout = jnp.concatenate([params["readout"][0], -params["readout"][1]])

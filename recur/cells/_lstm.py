@@ -16,7 +16,7 @@ from recur.cells._pointwise import PointwiseCell, pointwise
     gates={"i": sigmoid, "f": sigmoid, "g": jnp.tanh, "o": sigmoid},
     keep="f",
     write="i",
-    standard="lstm",
+    cudnn_name="lstm",
     name="lstm",
 )
 def _lstm(gate, state) -> Mapping[str, jax.Array]:

@@ -137,13 +137,13 @@ class PointwiseCell(FactoredCell):
         """Returns the same cell with another number of units."""
         return dataclasses.replace(self, hidden_size=units)
 
-    def take_apart(self, prepared: Prepared) -> tuple[Prepared, Float[Array, "H N"] | None]:
+    def split_params(self, prepared: Prepared) -> tuple[Prepared, Float[Array, "H N"] | None]:
         """Returns what is per unit of what a step reads, and the recurrent kernel of a dense recurrence."""
         own = prepared.recurrent_kernel if self.own_units else None
         matrix = None if self.own_units else prepared.recurrent_kernel
         return Prepared(None, own, None, prepared.weights), matrix
 
-    def put_together(self, weights: Prepared, matrix: Float[Array, "H N"] | None) -> Prepared:
+    def merge_params(self, weights: Prepared, matrix: Float[Array, "H N"] | None) -> Prepared:
         """Returns prepared parameters that `recurrent_share`, `update` and `update_tangent` can read."""
         return weights if self.own_units else weights._replace(recurrent_kernel=matrix)
 
@@ -172,7 +172,7 @@ class PointwiseCell(FactoredCell):
         """Whether the recurrent kernel is diagonal or absent."""
         return self.declaration.recurrence != "dense"
 
-    def own_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B N"] | None:
+    def diagonal_share(self, prepared: Prepared, h: Float[Array, "*B H"]) -> Float[Array, "*B N"] | None:
         """Returns the diagonal of the recurrent kernels; None where there is no kernel."""
         if self.declaration.recurrence == "none":
             return None
@@ -244,9 +244,9 @@ class PointwiseCell(FactoredCell):
         return type(state)(**fields)
 
     @property
-    def standard(self) -> str | None:
-        """Name by which libraries of kernels know the cell, as declared."""
-        return self.declaration.standard
+    def cudnn_name(self) -> str | None:
+        """Name by which cuDNN knows the cell, as declared."""
+        return self.declaration.cudnn_name
 
     @property
     def is_affine(self) -> bool:
@@ -278,7 +278,7 @@ def pointwise(
     keep: str | None = None,
     write: str | None = None,
     recurrence: str = "dense",
-    standard: str | None = None,
+    cudnn_name: str | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[..., Mapping[str, jax.Array]]], Callable[..., PointwiseCell]]:
     """Declares a cell by one elementwise function ``update(gate, state[, weight]) -> {field: array}``.
@@ -303,7 +303,7 @@ def pointwise(
         write: gate that lets the input in: what `Chrono` initialises.
         recurrence: ``"dense"``: U_g ``[H, H]`` as above; ``"diagonal"``: u_g ``[H]``, every unit sees itself alone,
             ``h u_g`` entry by entry; ``"none"``: the gates do not see the state.
-        standard: ``"lstm"`` if the equations, the gates and their order are exactly those that cuDNN has under this
+        cudnn_name: ``"lstm"`` if the equations, the gates and their order are exactly those that cuDNN has under this
             name (see `recur.engines.Cudnn`); a claim that nothing checks.
         name: Name in messages and reports; by default the function's.
 
@@ -341,7 +341,7 @@ def pointwise(
                 f"product, got {brief(recurrent_kernel)}; let parameters= return the kernel among the others"
             )
         parameters = Derived("recurrent_kernel", Bound.of(recurrent_kernel))
-    words = {"keep": keep, "write": write, "recurrence": recurrence, "standard": standard, "name": name}
+    words = {"keep": keep, "write": write, "recurrence": recurrence, "cudnn_name": cudnn_name, "name": name}
     for argument, value in words.items():
         if not isinstance(value, str | None):
             raise TypeError(f"{argument}: expected a name, got {brief(value)}")
@@ -361,7 +361,7 @@ def pointwise(
             write=write,
             update=update,
             recurrence=recurrence,
-            standard=standard,
+            cudnn_name=cudnn_name,
             parameters=Bound.of(parameters),
         )
 

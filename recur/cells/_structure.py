@@ -66,7 +66,7 @@ def _facts(cell: FactoredCell) -> Any:
         prepared, state = cell.prepare(params), cell.initial_state()
         projected = cell.project(prepared, x)
         share = None if cell.own_units else cell.recurrent_share(prepared, state[0])
-        return cell.take_apart(prepared)[0], projected, share, state
+        return cell.split_params(prepared)[0], projected, share, state
 
     def step(weights: Any, projected: jax.Array, share: Any, state: Any) -> tuple:
         if cell.own_units:

@@ -1,57 +1,70 @@
 """Runs of cells whose step is affine in the state, as linear recurrences."""
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from recur._types import Array, Bool, PyTree, State
-from recur.cells._base import Cell
-from recur.engines._flags import hold
-from recur.engines._recurrence import linear_recurrence
+from recur._types import State
+from recur.cells._base import Cell, FactoredCell
+from recur.engines._linear import How, linear_recurrence, start_with
+from recur.engines._reach import over
+from recur.engines._steps import Steps, hold, plain_scan
 
-Flags = Bool[Array, "T *B"] | None
+
+def refusal(cell: Cell) -> str:
+    """Says why a cell is no linear recurrence, or nothing."""
+    return "" if cell.is_affine else "its step is not affine in the state, entry by entry"
 
 
-def affine_scan(
-    cell: Cell,
-    reverse: bool,
-    unroll: int,
-    prepared: Any,
-    projected: PyTree,
-    start: State,
-    restart: State,
-    mask: Flags,
-    reset: Flags,
-    *,
-    parallel: bool = False,
-    solve: Callable[[jax.Array, jax.Array, bool], jax.Array] | None = None,
-) -> State:
-    """Returns the state after every step, as `plain_scan` does, of a cell that is affine in the state; for T >= 1.
+@functools.lru_cache(maxsize=256)
+def check_affine(cell: Cell) -> None:
+    """Raises ValueError where a cell's `affine` does not say what its step does; looked at once a cell.
 
-    The recurrence is `linear_recurrence`, or ``solve(decay, drive, reverse)`` in its place. What does not depend on the
-    state (the decays, the readout of a core) is computed for all steps at once.
+    The declared ones are read off their program and need no check.
     """
+    if isinstance(cell, FactoredCell):
+        return
+    xs = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
+    with jax.ensure_compile_time_eval():
+        params, start = cell.init(jax.random.key(0), 3), cell.initial_state((2,))
+
+    def far(params: Any, start: State, xs: jax.Array) -> jax.Array:
+        prepared = cell.prepare(params)
+        steps = Steps(prepared, cell.project(prepared, xs), start, start, None, None)
+        found, wanted = affine_scan(cell, How(), steps), plain_scan(cell, 1, steps)
+        pairs = zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
+        return jnp.stack([jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b), initial=1e-3) for a, b in pairs]).max()
+
+    with jax.disable_jit(False):
+        distance = float(jax.jit(far).lower(params, start, xs).compile()(params, start, xs))
+    if not distance < 1e-3:
+        raise ValueError(
+            f"cell: expected the affine of {cell!r} to give the states that its step gives, got other ones (off by "
+            f"{distance:.2g} of the largest); mend affine, or let is_affine be False"
+        )
+
+
+def affine_scan(cell: Cell, how: How, steps: Steps) -> State:
+    """Returns the state after every step, as `plain_scan` does, of a cell that is affine in the state.
+
+    What does not depend on the state (the decays, the readout of a linear state) is computed for all steps at once.
+    """
+    prepared, projected, start, restart, mask, reset = steps
     parts = cell.affine(prepared, projected)
+    cut = reset if mask is None or reset is None else reset & mask
 
     def leaf(decay: jax.Array, drive: jax.Array, start: jax.Array, restart: jax.Array) -> jax.Array:
-        def flags(values: jax.Array) -> jax.Array:
-            return values.reshape(values.shape + (1,) * (drive.ndim - values.ndim))
-
-        if decay.ndim < drive.ndim and (mask is not None or reset is not None):
+        if cut is not None or mask is not None:
             decay = jnp.broadcast_to(decay, drive.shape)
-        if reset is not None:
-            drive = jnp.where(flags(reset), decay * restart[None] + drive, drive)
-            decay = jnp.where(flags(reset), 0, decay)
+        if cut is not None:
+            drive = jnp.where(over(cut, drive), decay * restart[None] + drive, drive)
         if mask is not None:
-            drive, decay = jnp.where(flags(mask), drive, 0), jnp.where(flags(mask), decay, 1)
-        first = -1 if reverse else 0
-        drive = drive.at[first].add((decay if decay.ndim < drive.ndim else decay[first]) * start)
-        if solve is not None:
-            return solve(decay, drive, reverse)
-        return linear_recurrence(decay, drive, reverse, parallel, unroll)
+            drive, decay = jnp.where(over(mask, drive), drive, 0), jnp.where(over(mask, decay), decay, 1)
+        return linear_recurrence(decay, start_with(decay, drive, cut, start), cut, how)
 
-    core: Any = jax.tree.map(leaf, parts.decay, parts.drive, cell.core(start), cell.core(restart))
-    states = cell.from_core(prepared, core, projected)
-    return states if mask is None else hold(states, start, mask, reverse)
+    linear: Any = jax.tree.map(leaf, parts.decay, parts.drive, cell.linear_state(start), cell.linear_state(restart))
+    states = cell.from_linear_state(prepared, linear, projected)
+    return states if mask is None else hold(states, start, mask)

@@ -2,13 +2,11 @@
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
-
 from recur._types import State
 from recur.cells._base import Cell
-from recur.engines._affine import affine_scan
+from recur.engines._affine import affine_scan, refusal
 from recur.engines._base import Info, Problem
+from recur.engines._linear import How
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +24,8 @@ class Associative:
 
     def refusal(self, cell: Cell) -> str:
         """Says why `cell` cannot be run, or nothing."""
-        return "" if cell.is_affine else "its step is not affine in the state, entry by entry"
+        return refusal(cell)
 
-    def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
+    def run(self, cell: Cell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`)."""
-        params, xs, start, restart, mask, reset = problem
-        info = Info(engine="associative", reason="asked for")
-        prepared = cell.prepare(params)
-        projected = cell.project(prepared, xs)
-        if not len(xs):
-            return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), start), start, info
-        states = affine_scan(cell, reverse, 1, prepared, projected, start, restart, mask, reset, parallel=True)
-        return states, jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), info
+        return affine_scan(cell, How(parallel=True), problem.prepared(cell)), Info("associative", "asked for")

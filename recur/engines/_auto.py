@@ -45,17 +45,17 @@ class Auto:
         del cell
         return ""
 
-    def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
+    def run(self, cell: Cell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell with the engine chosen (see `Engine.run`)."""
-        engine, reason = choose(cell, len(problem.xs), jax.default_backend(), jax.tree.leaves(problem.start)[0].dtype)
+        engine, reason = choose(cell, problem.length, jax.default_backend(), problem.dtype)
         _log(cell, engine, reason)
-        states, final, info = engine.run(cell, problem, reverse=reverse)
-        return states, final, dataclasses.replace(info, reason=f"auto: {reason}")
+        states, info = engine.run(cell, problem)
+        return states, dataclasses.replace(info, reason=f"auto: {reason}")
 
 
 def choose(cell: Cell, steps: int, platform: str, dtype: Any = jnp.float32) -> tuple[Engine, str]:
     """Returns the engine for a run of so many steps on a platform, with a state of a dtype, and the reason."""
-    if platform == "cpu" and dtype == jnp.float32 and steps and not Fused().refusal(cell):
+    if platform == "cpu" and dtype == jnp.float32 and not Fused().refusal(cell):
         engine, reason = Fused(), "the step is declared unit by unit, and one kernel runs all steps on a cpu"
     elif platform != "cpu" and steps >= PARALLEL_FROM_STEPS and not Associative().refusal(cell):
         engine, reason = (
@@ -94,8 +94,8 @@ def _agrees(cell: Cell, engine: Engine) -> bool:
         start = cell.initial_state((3,))
 
     def loss(engine: Engine, start: State, params: dict, xs: jax.Array) -> jax.Array:
-        states, final, _ = engine.run(cell, Problem(params, xs, start, start, None, None), reverse=False)
-        return sum(jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves((states, final)))
+        states, _ = engine.run(cell, Problem(params, xs, start, start, None, None))
+        return sum(jnp.mean(jnp.square(leaf)) for leaf in jax.tree.leaves(states))
 
     def close(a: jax.Array, b: jax.Array) -> jax.Array:
         # Where noise is outside of what a function takes, there is nothing to compare.

@@ -1,12 +1,13 @@
 """The contract of an engine: how a cell runs over time."""
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from recur._types import Array, Bool, Float, Params, State
+from recur._types import Array, Bool, Float, Params, PyTree, State
 from recur.cells._base import Cell
+from recur.engines._steps import Steps
 
 
 @jax.tree_util.register_dataclass
@@ -46,7 +47,9 @@ class Run(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """All that an engine is handed, checked: shapes agree, `start` and `restart` are states of the right dtype.
+    """All that an engine is handed: checked, with time forwards, and at least one step.
+
+    Shapes agree; `start` and `restart` are states of the right dtype.
 
     Args:
         params: The cell's parameters.
@@ -58,11 +61,26 @@ class Problem(NamedTuple):
     """
 
     params: Params
-    xs: Float[Array, "T *B X"]
+    xs: PyTree
     start: State
     restart: State
     mask: Bool[Array, "T *B"] | None
     reset: Bool[Array, "T *B"] | None
+
+    def prepared(self, cell: Cell) -> Steps:
+        """Returns the run with the parameters prepared, and the inputs' share of all steps computed."""
+        prepared = cell.prepare(self.params)
+        return Steps(prepared, cell.project(prepared, self.xs), *self[2:])
+
+    @property
+    def length(self) -> int:
+        """Steps T."""
+        return len(jax.tree.leaves(self.xs)[0])
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the state."""
+        return jax.tree.leaves(self.start)[0].dtype
 
 
 class Engine(Protocol):
@@ -72,12 +90,11 @@ class Engine(Protocol):
         """Says what `cell` lacks to be run by this engine, in words that follow the cell's name; '' if nothing."""
         ...
 
-    def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
-        """Runs `cell` over `problem`, last step first with `reverse`.
+    def run(self, cell: Cell, problem: Problem) -> tuple[State, Info]:
+        """Runs `cell` over `problem`.
 
         Returns:
-            The state after every step (leaves ``[T, *B, ...]``, in the order of time), the state after the last
-            step taken (leaves ``[*B, ...]``), and what ran.
+            The state after every step (leaves ``[T, *B, ...]``), and what ran.
 
         `unroll` has asked for a `refusal` before.
         """

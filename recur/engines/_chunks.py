@@ -44,7 +44,7 @@ def chunk_steps(chunk: Chunk, share: PyTree, steps: tuple[int, ...], platform: s
     # Measured on CPUs only; accelerators are quick at large products, and slow at many small ones.
     if platform != "cpu" or total <= WHOLE_BYTES:
         return length
-    least = -(-CHUNK_ROWS // math.prod(batch_shape))
+    least = -(-CHUNK_ROWS // max(math.prod(batch_shape), 1))
     most = min(max(length * CHUNK_BYTES // total, least), length)
     # Where there is one, a divisor of T, which leaves no rest.
     return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
@@ -56,29 +56,26 @@ def in_chunks(
     inputs: PyTree,
     size: int,
     *,
-    reverse: bool,
     carried: Callable[[State], State] = lambda state: state,
 ) -> State:
     """Scans ``run(state, inputs) -> states`` over chunks of `size` steps, and the rest of them last.
 
     From one chunk to the next goes ``carried(last state)``.
     """
-    count, rest = divmod(len(inputs[0]), size)
+    count, rest = divmod(len(jax.tree.leaves(inputs)[0]), size)
     if count == 1 and not rest:
         return run(start, inputs)
-    whole = slice(rest, None) if reverse else slice(0, count * size)
-    last = slice(0, rest) if reverse else slice(count * size, None)
 
     def cut(leaf: jax.Array) -> jax.Array:
-        return leaf[whole].reshape(count, size, *leaf.shape[1:])
+        return leaf[: count * size].reshape(count, size, *leaf.shape[1:])
 
     def body(state: State, inputs: tuple) -> tuple[State, State]:
         states = run(state, inputs)
-        return carried(jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states)), states
+        return carried(jax.tree.map(lambda leaf: leaf[-1], states)), states
 
-    state, states = jax.lax.scan(body, start, jax.tree.map(cut, inputs), reverse=reverse)
+    state, states = jax.lax.scan(body, start, jax.tree.map(cut, inputs))
     states = jax.tree.map(lambda leaf: leaf.reshape(count * size, *leaf.shape[2:]), states)
     if not rest:
         return states
-    more = run(state, jax.tree.map(lambda leaf: leaf[last], inputs))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *((more, states) if reverse else (states, more)))
+    more = run(state, jax.tree.map(lambda leaf: leaf[count * size :], inputs))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), states, more)

@@ -10,7 +10,7 @@ from jax.experimental import rnn
 from recur._types import Array, Float, Params, State
 from recur.cells._base import Cell, FactoredCell
 from recur.engines._base import Info, Problem
-from recur.engines._recurrence import linear_recurrence, shifted
+from recur.engines._linear import How, linear_recurrence, shifted, start_with
 
 INSTEAD = "recur.engines.Scan() can"
 
@@ -31,16 +31,16 @@ class Cudnn:
 
     def refusal(self, cell: Cell) -> str:
         """Says why `cell` cannot be run here, or nothing."""
-        if cell.standard != "lstm":
+        if cell.cudnn_name != "lstm":
             return "cuDNN runs the LSTM alone"
         platform = jax.default_backend()
         return "" if platform == "gpu" else f"cuDNN needs an NVIDIA GPU, and JAX runs on {platform} here"
 
-    def run(self, cell: FactoredCell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
+    def run(self, cell: FactoredCell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`).
 
         Raises:
-            ValueError: A mask, a reset, no steps, or a `jax.vmap` around it.
+            ValueError: A mask, a reset, no features, or a `jax.vmap` around it.
             TypeError: Anything but float32.
         """
         params, xs, start, *_ = problem
@@ -50,12 +50,10 @@ class Cudnn:
             """Makes one batch axis of all."""
             return array.reshape(*array.shape[:axes], -1, array.shape[-1])
 
-        inputs = rows(jnp.flip(xs, 0) if reverse else xs, 1).swapaxes(0, 1)
-        hidden, final_h, final_c = _lstm(inputs, rows(start.h, 0)[None], rows(start.c, 0)[None], _flat(params))
+        inputs = rows(xs, 1).swapaxes(0, 1)
+        hidden, _, _ = _lstm(inputs, rows(start.h, 0)[None], rows(start.c, 0)[None], _flat(params))
         hidden = hidden.swapaxes(0, 1).reshape(*xs.shape[:-1], -1)
-        hidden = jnp.flip(hidden, 0) if reverse else hidden
-        final = type(start)(h=final_h.reshape(start.h.shape), c=final_c.reshape(start.c.shape))
-        return _states(cell, problem, hidden, reverse=reverse), final, Info(engine="cudnn", reason="asked for")
+        return _states(cell, problem, hidden), Info(engine="cudnn", reason="asked for")
 
 
 def _check(problem: Problem) -> None:
@@ -86,21 +84,19 @@ def _flat(params: Params) -> Float[Array, "P"]:
     return jnp.concatenate([rows(params["kernel"]), rows(params["recurrent_kernel"]), bias, jnp.zeros_like(bias)])
 
 
-def _states(cell: FactoredCell, problem: Problem, hidden: jax.Array, *, reverse: bool) -> State:
+def _states(cell: FactoredCell, problem: Problem, hidden: jax.Array) -> State:
     """Returns h and c of every step, from h: c is a linear recurrence where the gates are known."""
     prepared, start = cell.prepare(problem.params), problem.start
-    before = shifted(hidden, start.h, reverse)
+    before = shifted(hidden, start.h)
     projected = cell.project(prepared, problem.xs)
     kept = cell.keep(projected, cell.recurrent_share(prepared, before))
 
     def carry(c: jax.Array) -> jax.Array:
         return cell.update(prepared, type(start)(h=before, c=c), projected, kept).c
 
-    zero = jnp.zeros_like(hidden)
-    drive, decay = jax.jvp(carry, (zero,), (jnp.ones_like(hidden),))
-    first = -1 if reverse else 0
-    drive = drive.at[first].add(decay[first] * start.c)
-    return type(start)(h=hidden, c=linear_recurrence(decay, drive, reverse, True, 1))
+    drive, decay = jax.jvp(carry, (jnp.zeros_like(hidden),), (jnp.ones_like(hidden),))
+    drive = start_with(decay, drive, None, start.c)
+    return type(start)(h=hidden, c=linear_recurrence(decay, drive, None, How(parallel=True)))
 
 
 @jax.custom_vjp

@@ -10,6 +10,7 @@ from recur._types import State
 from recur.cells._base import Cell, FactoredCell
 from recur.engines._base import Info, Problem
 from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
+from recur.engines._steps import Steps
 from recur.engines.kernels._fused_scan import fused_scan
 from recur.engines.kernels._program import refusal
 
@@ -55,24 +56,20 @@ class Fused:
             return "the kernels are compiled by llvmlite, which is not installed"
         return refusal(cell)
 
-    def run(self, cell: FactoredCell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
+    def run(self, cell: FactoredCell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`)."""
-        params, xs, start, restart, mask, reset = problem
-        other = without_kernel(start[0].dtype, jax.default_backend())
+        other = without_kernel(problem.dtype, jax.default_backend())
         info = Info(engine="fused", reason="asked for" + (f", by jax.lax.scan for {other}" if other else ""))
-        if not len(xs):
-            return jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), start), start, info
-        prepared = cell.prepare(params)
+        prepared = cell.prepare(problem.params)
 
         def steps(state: State, inputs: tuple) -> State:
             xs, mask, reset = inputs
-            shares = cell.input_product(prepared, xs)
-            return fused_scan(cell, reverse, prepared, *shares, state, restart, mask, reset)
+            product, bias = cell.input_product(prepared, xs)
+            return fused_scan(cell, bias, Steps(prepared, product, state, problem.restart, mask, reset))
 
-        share = jax.eval_shape(cell.input_product, prepared, xs)[0]
-        size = chunk_steps(self.chunk, share, xs.shape[:-1], jax.default_backend())
-        states = in_chunks(steps, start, (xs, mask, reset), size, reverse=reverse)
-        return states, jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), info
+        share = jax.eval_shape(cell.input_product, prepared, problem.xs)[0]
+        size = chunk_steps(self.chunk, share, share.shape[:-1], jax.default_backend())
+        return in_chunks(steps, problem.start, (problem.xs, problem.mask, problem.reset), size), info
 
 
 def without_kernel(dtype: jnp.dtype, platform: str) -> str:

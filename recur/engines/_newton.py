@@ -1,7 +1,7 @@
 """All time steps at once by Newton's method."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ from recur._checks import brief, check_number, check_positive, is_one_of
 from recur._types import Array, Float, PyTree, State
 from recur.cells._base import Cell, FactoredCell
 from recur.engines._base import Info, Problem
-from recur.engines._flags import before_each_step, hold, select
 from recur.engines._jacobian import JacobianForm, at_solution, jacobians, solve
-from recur.engines._stepping import plain_scan
+from recur.engines._linear import shifted
+from recur.engines._reach import select
+from recur.engines._steps import Steps, before_each, hold, plain_scan
 
 FULL_UP_TO = 64
 
@@ -67,26 +68,17 @@ class Newton:
             return "its step holds a function with jax.custom_vjp, whose Jacobian JAX does not give forwards"
         return ""
 
-    def run(self, cell: FactoredCell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
+    def run(self, cell: FactoredCell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`)."""
-        params, xs, start, restart, mask, reset = problem
-        prepared = cell.prepare(params)
-        projected = cell.project(prepared, xs)
-        if not len(xs):
-            empty = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), start)
-            return empty, start, Info("newton", "asked for", jnp.zeros((), jnp.int32), jnp.zeros(()), jnp.array(True))
-        form = self._form(cell, start)
-        arguments = (prepared, projected, start, restart, mask, reset)
+        steps = problem.prepared(cell)
+        form = self._form(cell, steps.start)
         # The search is no part of the derivative, which belongs to the solution.
-        states, iterations, residual = self._search(cell, form, reverse, *jax.lax.stop_gradient(arguments))
-        tolerance = self._tolerance(start)
-        converged = residual <= tolerance
-        states = jax.lax.cond(
-            converged, lambda: states, lambda: plain_scan(cell, reverse, 1, *jax.lax.stop_gradient(arguments))
-        )
-        states = at_solution(cell, form if form.exact else None, reverse, *arguments, states)
-        final = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states)
-        return states, final, Info("newton", "asked for; falls back to scan", iterations, residual, converged)
+        still = jax.lax.stop_gradient(steps)
+        states, iterations, residual = self._search(cell, form, still)
+        converged = residual <= self._tolerance(steps.start)
+        states = jax.lax.cond(converged, lambda: states, lambda: plain_scan(cell, 1, still))
+        states = at_solution(cell, form if form.exact else None, steps, states)
+        return states, Info("newton", "asked for; falls back to scan", iterations, residual, converged)
 
     def _form(self, cell: FactoredCell, start: State) -> JacobianForm:
         units = jax.tree.leaves(start)[0].shape[-1]
@@ -106,32 +98,24 @@ class Newton:
         return 32 * resolution if self.tol is None else self.tol
 
     def _search(
-        self,
-        cell: FactoredCell,
-        form: JacobianForm,
-        reverse: bool,
-        prepared: Any,
-        projected: PyTree,
-        start: State,
-        restart: State,
-        mask: jax.Array | None,
-        reset: jax.Array | None,
+        self, cell: FactoredCell, form: JacobianForm, steps: Steps
     ) -> tuple[State, jax.Array, Float[Array, ""]]:
+        prepared, projected, start, restart, mask, reset = steps
+
         def evaluate(states: State) -> tuple[State, PyTree, State, Float[Array, ""]]:
-            before = before_each_step(states, start, restart, reset, reverse)
+            before = before_each(states, start, restart, reset)
             kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
             after = cell.update(prepared, before, projected, kept)
             if mask is not None:
-                held = before_each_step(states, start, restart, None, reverse)
-                after = select(mask, after, held)
+                after = select(mask, after, shifted(states, start))
             lacking = jax.tree.map(jnp.subtract, after, states)
-            worst = jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(lacking)]).max()
-            return before, kept, lacking, worst
+            leaves = [jnp.max(jnp.abs(leaf), initial=0.0) for leaf in jax.tree.leaves(lacking)]
+            return before, kept, lacking, jnp.stack(leaves).max()
 
         def iterate(carry: tuple) -> tuple:
             states, before, kept, lacking, _, count = carry
             blocks = jacobians(cell, form, prepared, before, projected, kept)
-            step = solve(form, blocks, lacking, None, None, mask, reset, reverse=reverse)
+            step = solve(form, blocks, lacking, Steps(None, None, None, None, mask, reset))
             states = jax.tree.map(lambda state, e: state + self.damping * e, states, step)
             return states, *evaluate(states), count + 1
 
@@ -144,6 +128,4 @@ class Newton:
         states, _, _, _, worst, count = jax.lax.while_loop(
             unfinished, iterate, (guess, *evaluate(guess), jnp.zeros((), jnp.int32))
         )
-        if mask is not None:
-            states = hold(states, start, mask, reverse)
-        return states, count, worst
+        return (states if mask is None else hold(states, start, mask)), count, worst

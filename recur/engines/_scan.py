@@ -1,6 +1,7 @@
 """The oracle engine: one step after the other."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -10,10 +11,11 @@ import jax
 from recur._checks import brief, check_positive, is_one_of
 from recur._types import State
 from recur.cells._base import Cell, FactoredCell
-from recur.engines._affine import affine_scan
+from recur.engines._affine import affine_scan, check_affine
 from recur.engines._base import Info, Problem
 from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
-from recur.engines._stepping import lean_scan, plain_scan
+from recur.engines._linear import How
+from recur.engines._steps import Steps, is_smooth, lean_scan, plain_scan, shielded_scan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,46 +68,38 @@ class Scan:
         del cell
         return ""
 
-    def run(self, cell: Cell, problem: Problem, *, reverse: bool) -> tuple[State, State, Info]:
+    def run(self, cell: Cell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`)."""
-        params, xs, start, restart, mask, reset = problem
-        info = Info(engine="scan", reason="asked for")
-        prepared = cell.prepare(params)
-        scan, length = _fastest(cell) if len(xs) else plain_scan, len(xs)
+        prepared, length = cell.prepare(problem.params), problem.length
+        scan = _fastest(cell, problem, self.unroll)
 
         def at_once(state: State, inputs: tuple) -> State:
             xs, mask, reset = inputs
-            projected = cell.project(prepared, xs)
-            return scan(cell, reverse, self.unroll, prepared, projected, state, restart, mask, reset)
+            return scan(Steps(prepared, cell.project(prepared, xs), state, problem.restart, mask, reset))
 
         def steps(state: State, inputs: tuple) -> State:
             xs = inputs[0]
-            if not len(xs):
-                return at_once(state, inputs)
             # What a cell does not do ahead is no share of it.
             share = None if type(cell).project is Cell.project else jax.eval_shape(cell.project, prepared, xs)
-            size = chunk_steps(self.chunk, share, xs.shape[:-1], jax.default_backend())
-            return in_chunks(at_once, state, inputs, size, reverse=reverse)
+            shape = (len(jax.tree.leaves(xs)[0]), *jax.tree.leaves(xs)[0].shape[1:-1])
+            size = chunk_steps(self.chunk, share, shape, jax.default_backend())
+            return in_chunks(at_once, state, inputs, size)
 
         def remembered(state: State, inputs: tuple) -> State:
-            steps_taken = len(inputs[0])
-            if self.remat is None or not steps_taken:
+            if self.remat is None:
                 return steps(state, inputs)
             # A last, shorter window may hold fewer steps than a block.
-            size = math.isqrt(steps_taken) if self.remat == "sqrt" else min(self.remat, steps_taken)
+            taken = len(jax.tree.leaves(inputs)[0])
+            size = math.isqrt(taken) if self.remat == "sqrt" else min(self.remat, taken)
             policy = jax.checkpoint_policies.nothing_saveable
-            block = jax.checkpoint(steps, prevent_cse=False, policy=policy)
-            return in_chunks(block, state, inputs, size, reverse=reverse)
+            return in_chunks(jax.checkpoint(steps, prevent_cse=False, policy=policy), state, inputs, size)
 
         self._check_length(length)
-        if self.truncate is None or not length:
-            states = remembered(start, (xs, mask, reset))
-        else:
-            states = in_chunks(
-                remembered, start, (xs, mask, reset), self.truncate, reverse=reverse, carried=jax.lax.stop_gradient
-            )
-        final = jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states) if length else start
-        return states, final, info
+        inputs, info = (problem.xs, problem.mask, problem.reset), Info(engine="scan", reason="asked for")
+        if self.truncate is None:
+            return remembered(problem.start, inputs), info
+        stop = jax.lax.stop_gradient
+        return in_chunks(remembered, problem.start, inputs, self.truncate, carried=stop), info
 
     def _check_length(self, length: int) -> None:
         for name, size, other in (
@@ -116,8 +110,12 @@ class Scan:
                 raise ValueError(f"{name}: expected at most the {length} steps of xs, got {size}; {other}")
 
 
-def _fastest(cell: Cell) -> Callable[..., State]:
+def _fastest(cell: Cell, problem: Problem, unroll: int) -> Callable[[Steps], State]:
     """Returns the scan that suits the cell's structure; all give the same values."""
     if cell.is_affine:
-        return affine_scan
-    return lean_scan if isinstance(cell, FactoredCell) else plain_scan
+        check_affine(cell)
+        return functools.partial(affine_scan, cell, How(unroll=unroll))
+    if isinstance(cell, FactoredCell):
+        return functools.partial(lean_scan, cell, unroll)
+    shielded = problem.reset is not None and is_smooth((problem.start, problem.xs))
+    return functools.partial(shielded_scan if shielded else plain_scan, cell, unroll)

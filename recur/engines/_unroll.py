@@ -16,11 +16,13 @@ from recur._checks import (
     check_sortable,
     check_tree,
 )
-from recur._types import Array, Bool, Float, Params, State
+from recur._types import Array, Bool, Float, Params, PyTree, State
 from recur.cells._base import Cell, check_cell, parameter_shapes
 from recur.engines._auto import Auto, disagreement
-from recur.engines._base import Engine, Problem, Run
+from recur.engines._base import Engine, Info, Problem, Run
 from recur.engines._fused import Fused, without_kernel
+from recur.engines._reach import guarded, over, select, spoilt
+from recur.engines._scan import Scan
 
 
 def unroll(
@@ -45,15 +47,17 @@ def unroll(
     Args:
         cell: What to compute in one step.
         params: Its parameters, from ``cell.init``.
-        xs: Inputs, time first, with any number of batch axes (none too).
+        xs: Inputs, time first, with any number of batch axes (none too). A cell that reads more than features takes
+            a tuple or a dict: its first leaf are the features, all leaves are ``[T, *B, ...]``.
         initial_state: State before the first step, leaves ``[*B, H]``. Default ``cell.initial_state(batch_shape)``:
             zeros, in float32 or the widest dtype of `params` and `xs`, so bfloat16 inputs keep a float32 state.
         mask: False where a step does not count, wherever it stands: the state is held exactly, the output is zero,
             the input gets zero gradient (even one that is NaN), a reset there is not seen. A fully masked sequence
             returns its initial state.
-        reset: True where the state is set to `reset_state` before the step: a new sequence begins there.
-        reset_state: Default `initial_state`. Give ``cell.initial_state(batch_shape)`` when `initial_state` carries
-            the end of an earlier window.
+        reset: True where the state is set to `reset_state` before the step: a new sequence begins there. Nothing before
+            it reaches anything after it, in values or gradients, not even what is no number.
+        reset_state: State at the beginning of a new sequence. Default ``cell.initial_state(batch_shape)``, whatever
+            `initial_state` carries over from an earlier window.
         reverse: Whether to take the last step first, as if time were flipped before and after.
         engine: How to run it, one of `recur.engines`.
 
@@ -73,15 +77,10 @@ def unroll(
         ((7, 2, 4), (7, 2, 4), (2, 4), 'fused')
     """
     _check_values(cell, engine)
-    xs = as_array("xs", xs)
-    check_floating("xs", xs, "one-hot encode or embed token ids first (jax.nn.one_hot)")
-    if xs.ndim < 2:
-        raise ValueError(
-            f"xs: expected at least two axes [T, *B, X], got shape {xs.shape}; add a feature axis with xs[..., None]"
-        )
-    batch_shape = xs.shape[1:-1]
-    _check_params(cell, params, xs.shape[-1])
-    dtype = jnp.result_type(jnp.float32, xs.dtype, *(leaf.dtype for leaf in jax.tree.leaves(params)))
+    xs, features = _check_inputs(xs)
+    batch_shape = features.shape[1:-1]
+    _check_params(cell, params, features.shape[-1])
+    dtype = jnp.result_type(jnp.float32, features.dtype, *(leaf.dtype for leaf in jax.tree.leaves(params)))
     wanted = jax.eval_shape(lambda: cell.initial_state(batch_shape, dtype))
     if initial_state is None:
         initial_state = cell.initial_state(batch_shape, dtype)
@@ -89,15 +88,15 @@ def unroll(
         if state is not None:
             check_tree(name, state, wanted, f"cell.initial_state({batch_shape}, {dtype.name}) makes one that fits")
     remedy = "one flag for each step of each sequence, xs.shape[:-1]"
-    mask = as_flags("mask", mask, xs.shape[:-1], remedy)
-    reset = as_flags("reset", reset, xs.shape[:-1], remedy)
+    mask = as_flags("mask", mask, features.shape[:-1], remedy)
+    reset = as_flags("reset", reset, features.shape[:-1], remedy)
     if reset is None and reset_state is not None:
         raise ValueError("reset_state: expected None without reset, got a state; give reset [T, *B] too")
     problem = Problem(
         params=params,
         xs=xs,
         start=initial_state,
-        restart=initial_state if reset_state is None else reset_state,
+        restart=cell.initial_state(batch_shape, dtype) if reset_state is None else reset_state,
         mask=mask,
         reset=reset,
     )
@@ -107,15 +106,48 @@ def unroll(
 @functools.partial(jax.jit, static_argnames=("cell", "engine", "reverse"))
 def _run(cell: Cell, problem: Problem, *, engine: Engine, reverse: bool) -> Run:
     _check_step(cell, problem)
-    if problem.mask is not None:
-        # A padded step may hold anything, NaN too; behind a plain `where` its gradient would be 0 * NaN.
-        problem = problem._replace(xs=jnp.where(problem.mask[..., None], problem.xs, 0))
+    if not problem.length:
+        states = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), problem.start)
+        return Run(cell.output(states), states, problem.start, Info("scan", "no steps"))
     _check_parity(cell, problem, engine)
-    states, final, info = engine.run(cell, problem, reverse=reverse)
+    if reverse:
+        problem = problem._replace(xs=_turned(problem.xs), mask=_turned(problem.mask), reset=_turned(problem.reset))
+    states, info = _selected(cell, problem, engine)
+    final = jax.tree.map(lambda leaf: leaf[-1], states)
+    states, mask = (_turned(tree) if reverse else tree for tree in (states, problem.mask))
     outputs = cell.output(states)
-    if problem.mask is not None:
-        outputs = jnp.where(problem.mask[..., None], outputs, 0)
+    if mask is not None:
+        outputs = jnp.where(over(mask, outputs), outputs, 0)
     return Run(outputs, states, final, info)
+
+
+def _selected(cell: Cell, problem: Problem, engine: Engine) -> tuple[State, Info]:
+    """Runs the engine on inputs that are numbers wherever a gradient may come by.
+
+    A masked step may hold anything, NaN too; behind a plain `where` its gradient would be 0 * NaN. So may a step in a
+    run with resets: from it to the next reset states are computed by themselves, outside of any gradient.
+    """
+    mask, reset = problem.mask, problem.reset
+    if mask is not None:
+        problem = problem._replace(xs=_where(mask, problem.xs))
+    if reset is None:
+        return engine.run(cell, problem)
+    bad = spoilt(reset if mask is None else reset & mask, problem.xs)
+    states, info = engine.run(cell, problem._replace(xs=_where(~bad, problem.xs)))
+
+    def as_they_come() -> State:
+        found = Scan().run(cell, jax.lax.stop_gradient(problem))[0]
+        return select(bad, found, guarded(bad, states))
+
+    return jax.lax.cond(jnp.any(bad), as_they_come, lambda: states), info
+
+
+def _where(flags: jax.Array, xs: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.where(over(flags, leaf), leaf, jnp.zeros_like(leaf)), xs)
+
+
+def _turned(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.flip(leaf, 0), tree)
 
 
 def _check_values(cell: Any, engine: Any) -> None:
@@ -127,12 +159,36 @@ def _check_values(cell: Any, engine: Any) -> None:
         raise ValueError(f"engine: {engine!r} cannot run {cell!r}: {lack}; recur.engines.Scan() runs it")
 
 
+def _check_inputs(xs: Any) -> tuple[Any, jax.Array]:
+    """Returns the inputs as arrays, and the features among them, the first leaf."""
+    if not isinstance(xs, tuple | dict):
+        # A list is an array still to be made.
+        xs = as_array("xs", xs)
+    check_sortable("xs", xs)
+    paths, tree = jax.tree_util.tree_flatten_with_path(xs)
+    if not paths:
+        raise TypeError(f"xs: expected an array [T, *B, X], got {brief(xs)}")
+    names = ["xs" + jax.tree_util.keystr(path) for path, _ in paths]
+    leaves = [as_array(name, leaf) for name, (_, leaf) in zip(names, paths, strict=True)]
+    features, name = leaves[0], names[0]
+    check_floating(name, features, "one-hot encode or embed token ids first (jax.nn.one_hot)")
+    if features.ndim < 2:
+        raise ValueError(
+            f"{name}: expected at least two axes [T, *B, X], got shape {features.shape}; "
+            f"add a feature axis with {name}[..., None]"
+        )
+    for name, leaf in zip(names, leaves, strict=True):
+        if leaf.shape[: features.ndim - 1] != features.shape[:-1]:
+            raise ValueError(
+                f"{name}: expected {features.shape[:-1]} as first axes, as {names[0]} has, got {leaf.shape}"
+            )
+    return jax.tree.unflatten(tree, leaves), features
+
+
 def _check_parity(cell: Cell, problem: Problem, engine: Engine) -> None:
     """Refuses a kernel that does not give what the oracle gives: asked for by name it is not replaced by another."""
-    if not isinstance(engine, Fused) or not len(problem.xs) or jax.config.jax_disable_jit:
-        return
     platform = jax.default_backend()
-    if without_kernel(jax.tree.leaves(problem.start)[0].dtype, platform):
+    if not isinstance(engine, Fused) or jax.config.jax_disable_jit or without_kernel(problem.dtype, platform):
         return
     if fault := disagreement(cell, Fused(), platform):
         raise ValueError(f"engine: {engine!r} cannot run {cell!r}: {fault}; recur.engines.Scan() runs it")

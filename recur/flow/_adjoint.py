@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
 from recur.flow._step import adjoint_map
 from recur.flow._sweep import read_cotangent, sweep
-from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
+from recur.flow._trajectory import Trajectory, mark_not_finite, over_batch, trajectory
 
 
 class ParameterLogNorms(NamedTuple):
@@ -47,6 +47,10 @@ def adjoint_log_norms(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     cotangent: Float[Array, "*B H"] | None = None,
 ) -> Float[Array, "L *B"]:
     """Measures how large the gradient of the last output still is at earlier states.
@@ -62,11 +66,15 @@ def adjoint_log_norms(
         params: Its parameters.
         xs: Inputs; "no input" is zeros.
         initial_state: State before the first step (see `recur.unroll`).
+        lengths: Steps of each sequence that count, from the first on; the rest is padding.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state: nothing passes there.
+        reverse: Whether the last step is taken first.
         cotangent: Direction at the last output; by default all entries ``H**-0.5``, of norm 1.
 
     Returns:
-        ``ln A(k)``, natural logarithm, ``[T + 1, *B]``, lag k = 0..T; the last entry is the initial state. A
-        gradient that is exactly zero gives -inf.
+        ``ln A(k)``, natural logarithm, ``[T + 1, *B]``, lag k = 0..T from each sequence's own last step; that of as
+        many steps as it has is the initial state. -inf where the gradient is exactly zero, and beyond the sequence.
 
     Raises:
         TypeError: As `recur.unroll`, or a cotangent that is no floating array.
@@ -86,7 +94,7 @@ def adjoint_log_norms(
         >>> round(float(log_norms[2000]), 2)
         -210.72
     """
-    log_norms, _ = _measure(_adjoint, cell, params, xs, initial_state, cotangent)
+    log_norms, _ = _measure(_adjoint, cotangent, cell, params, xs, initial_state, lengths, mask, reset, reverse)
     return log_norms
 
 
@@ -96,6 +104,10 @@ def input_log_norms(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     cotangent: Float[Array, "*B H"] | None = None,
 ) -> Float[Array, "L *B"]:
     """Measures how much the last output still depends on earlier inputs.
@@ -107,7 +119,7 @@ def input_log_norms(
     Returns:
         ``ln S(k)``, natural logarithm, ``[T, *B]``, lag k = 0..T-1.
     """
-    log_norms, _ = _measure(_input, cell, params, xs, initial_state, cotangent)
+    log_norms, _ = _measure(_input, cotangent, cell, params, xs, initial_state, lengths, mask, reset, reverse)
     return log_norms
 
 
@@ -117,6 +129,10 @@ def parameter_log_norms(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     cotangent: Float[Array, "*B H"] | None = None,
 ) -> ParameterLogNorms:
     """Measures what each lag contributes to the parameter gradient, and the whole.
@@ -129,7 +145,9 @@ def parameter_log_norms(
     Returns:
         `ParameterLogNorms`: for each parameter tensor ``ln ||g_k||``, lag k = 0..T-1, and ``ln ||sum_k g_k||``.
     """
-    return ParameterLogNorms(*_measure(_parameters, cell, params, xs, initial_state, cotangent))
+    return ParameterLogNorms(
+        *_measure(_parameters, cotangent, cell, params, xs, initial_state, lengths, mask, reset, reverse)
+    )
 
 
 def gradient_log_norms(
@@ -138,6 +156,10 @@ def gradient_log_norms(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     cotangent: Float[Array, "*B H"] | None = None,
 ) -> GradientLogNorms:
     """Measures the gradient at states, inputs and parameters by lag, in one pass over the sequence.
@@ -147,30 +169,37 @@ def gradient_log_norms(
     Returns:
         `GradientLogNorms`: what `adjoint_log_norms`, `input_log_norms` and `parameter_log_norms` return.
     """
-    (adjoint, inputs, shares), total = _measure(_all, cell, params, xs, initial_state, cotangent)
+    (adjoint, inputs, shares), total = _measure(
+        _all, cotangent, cell, params, xs, initial_state, lengths, mask, reset, reverse
+    )
     return GradientLogNorms(adjoint, inputs, ParameterLogNorms(shares, total))
 
 
-def _measure(
-    measure: Callable, cell: Cell, params: Params, xs: Any, initial_state: State | None, cotangent: Any
-) -> tuple[Any, Any]:
-    """Checks, runs the cell forward, and hands over to `measure`, which returns results by lag and in total."""
-    params, xs, visited = trajectory(cell, params, xs, initial_state)
-    cotangent = read_cotangent(cell, visited, cotangent)
-    return _jitted(measure, cell, params, xs, visited, cotangent)
+def _measure(measure: Callable, cotangent: Any, *run: Any) -> tuple[Any, Any]:
+    """Runs the cell forward, and hands over to `measure`, which returns results by lag and in total."""
+    found = trajectory(*run)
+    cotangent = read_cotangent(found.cell, found.visited, cotangent)
+    return _jitted(measure, found.cell, *found[1:], cotangent)
 
 
 @functools.partial(jax.jit, static_argnames=("measure", "cell"))
-def _jitted(
-    measure: Callable, cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
-) -> tuple[Any, Any]:
-    def one(xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[Any, Any]:
-        return mark_not_finite(visited, measure(cell, params, xs, visited, cotangent))
+def _jitted(measure: Callable, cell: Cell, *arrays: Any) -> tuple[Any, Any]:
+    found, cotangent = Trajectory(cell, *arrays[:-1]), arrays[-1]
 
-    return over_batch(one, xs.ndim - 2, in_axes=(1, 1, 0), out_axes=(1, 0))(xs, visited, cotangent)
+    def one(xs: PyTree, visited: State, cotangent: jax.Array) -> tuple[Any, Any]:
+        return mark_not_finite(visited, measure(cell, found.params, xs, visited, cotangent))
+
+    over = over_batch(one, found.batch_axes, in_axes=(1, 1, 0), out_axes=(1, 0))
+    by_lag, total = over(found.xs, found.visited, cotangent)
+    # Only the adjoint stays what it was at steps that do not count; inputs and parameters have no part in them.
+    if measure is _adjoint:
+        by_lag = found.within(by_lag)
+    if measure is _all:
+        by_lag = (found.within(by_lag[0]), *by_lag[1:])
+    return by_lag, total
 
 
-def _adjoint(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
+def _adjoint(cell: Cell, params: Params, xs: PyTree, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
     def share(carry: None, adjoint: Scaled, before: State, projected: Any) -> tuple[None, jax.Array]:
         del before, projected
         return carry, log_norm(*adjoint)
@@ -181,7 +210,7 @@ def _adjoint(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangen
     return jnp.concatenate([later[::-1], log_norm(*start)[None]]), None
 
 
-def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
+def _input(cell: Cell, params: Params, xs: PyTree, visited: State, cotangent: jax.Array) -> tuple[jax.Array, None]:
     prepared = cell.prepare(params)
 
     def pull(before: State, x: jax.Array) -> Callable[[State], State]:
@@ -195,16 +224,14 @@ def _input(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent:
     return norms[::-1], None
 
 
-def _parameters(
-    cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
-) -> tuple[Params, Params]:
+def _parameters(cell: Cell, params: Params, xs: PyTree, visited: State, cotangent: jax.Array) -> tuple[Params, Params]:
     # What nobody reads of the rest, the compiler leaves out.
     (_, _, shares), total = _all(cell, params, xs, visited, cotangent)
     return shares, total
 
 
 def _all(
-    cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array
+    cell: Cell, params: Params, xs: PyTree, visited: State, cotangent: jax.Array
 ) -> tuple[tuple[jax.Array, jax.Array, Params], Params]:
     prepared, to_params = jax.vjp(cell.prepare, params)
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, State
 from recur.cells import Cell, PointwiseCell
 from recur.cells._stacked import StackedCell
+from recur.flow._sequences import FlaggedCell
 from recur.flow._trajectory import mark_not_finite, trajectory
 
 MARGIN = 0.1
@@ -31,7 +32,15 @@ class GateStatistics(NamedTuple):
 
 
 def gate_statistics(
-    cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None = None
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
 ) -> dict[str, Any]:
     """Measures mean activation and saturation of every gate, by the name that the cell's declaration gives it.
 
@@ -50,6 +59,10 @@ def gate_statistics(
         params: Its parameters.
         xs: Inputs.
         initial_state: State before the first step (see `recur.unroll`).
+        lengths: Steps of each sequence that count, from the first on; the rest is padding.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state.
+        reverse: Whether the last step is taken first.
 
     Returns:
         `GateStatistics` by gate; for a stack by layer and gate, ``{"layer_0": {"i": ..., "f": ...}, "layer_1": ...}``.
@@ -83,8 +96,10 @@ def gate_statistics(
             f"cell: expected at least one gate with an activation, got {cell!r}, whose gates are all linear or split; "
             "declare the activation in gates={...}"
         )
-    measured = trajectory(cell, params, xs, initial_state)
-    found = _statistics(cell, *measured)
+    measured = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse)
+    resets = measured.xs[2] if isinstance(measured.cell, FlaggedCell) else None
+    arrays = (measured.params, measured.features, measured.visited, measured.counts, resets)
+    found = _statistics(cell, *arrays)
     # In the order of the declaration, which jit does not keep.
     if layers == (cell,):
         return {name: found[name] for name, _ in _measured(cell)}
@@ -93,23 +108,34 @@ def gate_statistics(
 
 
 @functools.partial(jax.jit, static_argnames="cell")
-def _statistics(cell: Cell, params: Params, xs: jax.Array, visited: State) -> dict[str, Any]:
+def _statistics(
+    cell: Cell, params: Params, xs: jax.Array, visited: State, counts: jax.Array | None, resets: jax.Array | None
+) -> dict[str, Any]:
+    counts = jnp.ones(xs.shape[:-1], bool) if counts is None else counts
+    before = jax.tree.map(lambda leaf: leaf[:-1], visited)
+    if resets is not None:
+        fresh = cell.initial_state(xs.shape[1:-1], jax.tree.leaves(visited)[0].dtype)
+        before = jax.tree.map(
+            lambda new, old: jnp.where(resets.reshape(resets.shape + (1,) * (old.ndim - resets.ndim)) > 0, new, old),
+            jax.tree.map(lambda leaf: leaf[None], fresh),
+            before,
+        )
     if isinstance(cell, PointwiseCell):
-        return mark_not_finite(visited, _of_layer(cell, params, xs, visited))
+        return mark_not_finite(visited, _of_layer(cell, params, xs, before, counts))
     found, below = {}, xs
     for index, (name, layer) in enumerate(zip(visited._fields, cell.cells, strict=True)):
-        states = visited[index]
-        found[name] = _of_layer(layer, params[name], below, states)
-        output = layer.output(jax.tree.map(lambda leaf: leaf[1:], states))
+        found[name] = _of_layer(layer, params[name], below, before[index], counts)
+        output = layer.output(jax.tree.map(lambda leaf: leaf[1:], visited[index]))
         below = below + output if cell.residual and index > 0 else output
     return mark_not_finite(visited, found)
 
 
-def _of_layer(cell: PointwiseCell, params: Params, xs: jax.Array, visited: State) -> dict[str, GateStatistics]:
+def _of_layer(
+    cell: PointwiseCell, params: Params, xs: jax.Array, before: State, counts: jax.Array
+) -> dict[str, GateStatistics]:
     prepared = cell.prepare(params)
-    recurrent = cell.recurrent_share(prepared, visited[0][:-1])
-    gates = cell.activate(cell.project(prepared, xs), recurrent)
-    return {name: _of_gate(activation, getattr(gates, name)) for name, activation in _measured(cell)}
+    gates = cell.activate(cell.project(prepared, xs), cell.recurrent_share(prepared, before[0]))
+    return {name: _of_gate(activation, getattr(gates, name), counts) for name, activation in _measured(cell)}
 
 
 def _measured(cell: PointwiseCell) -> list[tuple[str, Any]]:
@@ -117,6 +143,11 @@ def _measured(cell: PointwiseCell) -> list[tuple[str, Any]]:
     return [(name, activation) for name, activation in cell.declaration.gates if activation is not None]
 
 
-def _of_gate(activation: Any, values: jax.Array) -> GateStatistics:
+def _of_gate(activation: Any, values: jax.Array, counts: jax.Array) -> GateStatistics:
     low, high = activation(jnp.array([-FAR, FAR], values.dtype))
-    return GateStatistics(values.mean(), (values < low + MARGIN).mean(), (values > high - MARGIN).mean())
+    where = jnp.broadcast_to(counts[..., None], values.shape)
+
+    def mean(values: jax.Array) -> jax.Array:
+        return jnp.mean(values, where=where)
+
+    return GateStatistics(mean(values), mean(values < low + MARGIN), mean(values > high - MARGIN))

@@ -49,6 +49,9 @@ def absorb(pushed: Float[Array, "n n"], graded: Graded) -> Graded:
     order = jnp.argsort(-(_log(size) + LN_2 * graded.exponent))
     exponent, right = graded.exponent[order], graded.right[order]
     left, r = jnp.linalg.qr(pushed[:, order])
+    # What a QR factorisation rounds off of a column, n terms of it, is no number: a rank that is lost stays lost.
+    floor = len(r) * jnp.finfo(r.dtype).eps * jnp.linalg.norm(r, axis=0)
+    r = jnp.where(jnp.abs(r) <= floor[None, :], 0.0, r)
     # Row by row: R diag(2^exponent) = diag(2^top) N with the largest entry of each row of N in [1/2, 1).
     entries = jnp.where(r == 0, LEAST, jnp.frexp(r)[1] + exponent[None, :])
     top = entries.max(axis=1)

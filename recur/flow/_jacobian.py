@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
 from recur.flow import _graded
 from recur.flow._step import adjoint_map
@@ -21,6 +21,11 @@ def jacobian_log_singular_values(
     xs: Float[Array, "T *B X"],
     lags: Sequence[int],
     initial_state: State | None = None,
+    *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
 ) -> Float[Array, "K n *B"]:
     """Measures how the last state answers to all directions of earlier ones.
 
@@ -36,9 +41,14 @@ def jacobian_log_singular_values(
         xs: Inputs.
         lags: The k to report, whole numbers in 0..T, in any order.
         initial_state: State before the first step (see `recur.unroll`).
+        lengths: Steps of each sequence that count, from the first on; the rest is padding.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state: nothing passes there.
+        reverse: Whether the last step is taken first.
 
     Returns:
-        Natural logarithms, sorted downwards, ``[len(lags), n, *B]``; -inf for a singular value that is exactly zero.
+        Natural logarithms, sorted downwards, ``[len(lags), n, *B]``; -inf for a singular value that is zero
+        to within the rounding of one step's Jacobian, and for lags beyond the sequence.
 
     Raises:
         TypeError: As `recur.unroll`, or a lag that is no whole number.
@@ -56,24 +66,29 @@ def jacobian_log_singular_values(
         >>> [[f"{value:.2f}" for value in row] for row in logs.tolist()]  # ln 0.5 a step
         [['-0.69', '-0.69'], ['-693.15', '-693.15']]
     """
-    params, xs, visited = trajectory(cell, params, xs, initial_state)
+    found = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse)
+    steps = len(found.features)
     try:
         wanted = [operator.index(lag) for lag in lags]
     except TypeError:
         raise TypeError(f"lags: expected whole numbers, got {lags!r}") from None
-    if not wanted or min(wanted) < 0 or max(wanted) > len(xs):
-        raise ValueError(f"lags: expected at least one lag in 0..T = {len(xs)}, got {wanted}; give a longer sequence")
+    if not wanted or min(wanted) < 0 or max(wanted) > steps:
+        raise ValueError(f"lags: expected at least one lag in 0..T = {steps}, got {wanted}; give a longer sequence")
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     stops = jnp.asarray([wanted[index] for index in order], jnp.int32)
     back = jnp.argsort(jnp.asarray(order, jnp.int32))
-    return _values(cell, params, xs, visited, stops)[back]
+    values = _values(found.cell, found.params, found.xs, found.visited, stops)
+    if found.counts is not None:
+        reached = stops.reshape(-1, 1, *(1,) * found.batch_axes) <= found.counts.sum(0)[None, None]
+        values = jnp.where(reached, values, -jnp.inf)
+    return values[back]
 
 
 @functools.partial(jax.jit, static_argnames="cell")
-def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: jax.Array) -> jax.Array:
+def _values(cell: Cell, params: Params, xs: PyTree, visited: State, stops: jax.Array) -> jax.Array:
     """Returns log singular values at the lags `stops` (sorted upwards), ``[K, n, *B]``."""
 
-    def one(projected: jax.Array, visited: State) -> jax.Array:
+    def one(projected: PyTree, visited: State) -> jax.Array:
         last = jax.tree.map(lambda leaf: leaf[-1], visited)
         steps = len(jax.tree.leaves(visited)[0]) - 1
         flat = ravel_pytree(last)[0]
@@ -100,4 +115,4 @@ def _values(cell: Cell, params: Params, xs: jax.Array, visited: State, stops: ja
 
     prepared = cell.prepare(params)
     projected = cell.project(prepared, xs)
-    return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=2)(projected, visited)
+    return over_batch(one, jax.tree.leaves(xs)[0].ndim - 2, in_axes=(1, 1), out_axes=2)(projected, visited)

@@ -33,16 +33,17 @@ def rescale(part: PyTree, exponent: Int[Array, ""]) -> Scaled:
 
 
 def times_power(tree: PyTree, exponent: Int[Array, "..."]) -> PyTree:
-    """Multiplies by ``2**exponent`` in two halves, each of which float32 can hold; below 2**-250 all is zero.
+    """Multiplies by ``2**exponent`` in two halves, each of which the dtype can hold; below their square all is zero.
 
     `exponent` is one number, or an array of the rank of the leaves.
     """
-    exponent = jnp.clip(exponent, -250, 250)
-    half = exponent // 2
 
     def leaf(array: jax.Array) -> jax.Array:
-        one = jnp.ones((), array.dtype)
-        return array * jnp.ldexp(one, half) * jnp.ldexp(one, exponent - half)
+        real = jnp.finfo(array.dtype)
+        most = 2 * min(real.maxexp - 3, -real.minexp - 1)
+        within = jnp.clip(exponent, -most, most)
+        half, one = within // 2, jnp.ones((), real.dtype)
+        return array * jnp.ldexp(one, half) * jnp.ldexp(one, within - half)
 
     return jax.tree.map(leaf, tree)
 

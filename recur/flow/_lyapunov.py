@@ -9,7 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from recur._checks import check_positive, check_whole
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
 from recur.flow._step import tangent_map
 from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
@@ -21,6 +21,10 @@ def lyapunov_spectrum(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     k: int | None = None,
     warmup: int = 0,
     steps_per_qr: int = 1,
@@ -36,6 +40,10 @@ def lyapunov_spectrum(
         params: Its parameters.
         xs: Inputs; zeros for the autonomous system.
         initial_state: State before the first step (see `recur.unroll`).
+        lengths: Steps of each sequence that count, from the first on; the rest is padding.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state: differences go on from the last one's.
+        reverse: Whether the last step is taken first.
         k: How many exponents, from the top; by default all n.
         warmup: First steps in which states and directions settle and nothing is counted. Without one, an error of
             order 1/T remains.
@@ -64,32 +72,44 @@ def lyapunov_spectrum(
         >>> [f"{exponent:.3f}" for exponent in spectrum.tolist()]  # ln 0.9
         ['-0.105', '-0.105', '-0.105', '-0.105']
     """
-    params, xs, visited = trajectory(cell, params, xs, initial_state)
-    n = sum(math.prod(leaf.shape[xs.ndim - 1 :]) for leaf in jax.tree.leaves(visited))
+    # Steps that do not count come last: the warm-up is of those that do.
+    found = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse, align="start", through=True)
+    steps = len(found.features)
+    n = sum(math.prod(leaf.shape[1 + found.batch_axes :]) for leaf in jax.tree.leaves(found.visited))
     k = n if k is None else check_positive("k", k)
     if k > n:
         raise ValueError(f"k: expected at most n = {n}, the size of the whole state of {cell!r}, got {k}")
     check_positive("steps_per_qr", steps_per_qr)
-    most = len(xs) - steps_per_qr
+    most = steps - steps_per_qr
     if most < 0:
-        raise ValueError(f"xs: expected at least steps_per_qr = {steps_per_qr} steps, got {len(xs)}")
+        raise ValueError(f"xs: expected at least steps_per_qr = {steps_per_qr} steps, got {steps}")
     if not 0 <= check_whole("warmup", warmup) <= most:
         raise ValueError(f"warmup: expected 0 <= warmup <= T - steps_per_qr = {most}, got {warmup}; give more steps")
-    return _spectrum(cell, params, xs, visited, k, warmup, steps_per_qr)
+    return _spectrum(found.cell, *found[1:], k, warmup, steps_per_qr)
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "k", "warmup", "steps_per_qr"))
 def _spectrum(
-    cell: Cell, params: Params, xs: jax.Array, visited: State, k: int, warmup: int, steps_per_qr: int
+    cell: Cell,
+    params: Params,
+    xs: PyTree,
+    visited: State,
+    counts: jax.Array | None,
+    k: int,
+    warmup: int,
+    steps_per_qr: int,
 ) -> jax.Array:
-    def one(projected: jax.Array, visited: State) -> jax.Array:
+    features = jax.tree.leaves(xs)[0]
+    counts = jnp.ones(features.shape[:-1], bool) if counts is None else counts
+
+    def one(projected: PyTree, visited: State, counts: jax.Array) -> jax.Array:
         before = jax.tree.map(lambda leaf: leaf[:-1], visited)
         first = jax.tree.map(lambda leaf: leaf[0], before)
         flat = ravel_pytree(first)[0]
         directions = _generic_directions(flat.size, k, flat.dtype)
 
         def push(directions: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
-            before, projected = inputs
+            before, projected, _ = inputs
             tangent = tangent_map(cell, prepared, before, projected)
             unravel = ravel_pytree(before)[1]
             pushed = jax.vmap(lambda v: ravel_pytree(tangent(unravel(v)))[0], in_axes=1, out_axes=1)(directions)
@@ -103,24 +123,28 @@ def _spectrum(
             term = _log_diagonal(r) - lost
             new_total = total + term
             lost = jnp.where(jnp.isfinite(new_total), (new_total - total) - term, 0.0)
-            return (directions, new_total, lost, rounding + _log_rounding(r, flat.size)), None
+            rounding = jnp.where(inputs[2].any(), rounding + _log_rounding(r, flat.size), rounding)
+            return (directions, new_total, lost, rounding), None
 
         def run(carry: tuple, start: int, stop: int, steps: int) -> tuple:
-            cut = jax.tree.map(lambda leaf: leaf[start:stop].reshape(-1, steps, *leaf.shape[1:]), (before, projected))
+            cut = jax.tree.map(
+                lambda leaf: leaf[start:stop].reshape(-1, steps, *leaf.shape[1:]), (before, projected, counts)
+            )
             return jax.lax.scan(block, carry, cut)[0]
 
         zeros = jnp.zeros(k, directions.dtype)
         directions, *_ = run((directions, zeros, zeros, zeros[0]), 0, warmup, 1)
-        blocks = (len(xs) - warmup) // steps_per_qr
+        blocks = (len(features) - warmup) // steps_per_qr
         stop = warmup + blocks * steps_per_qr
         _, total, _, rounding = run((directions, zeros, zeros, zeros[0]), warmup, stop, steps_per_qr)
         # A direction lost at every step comes out as rounding that may be the same each time, and is no number.
         total = jnp.where(total <= rounding, -jnp.inf, total)
-        return mark_not_finite(visited, -jnp.sort(-total / (blocks * steps_per_qr)))
+        # None where no step is left to count.
+        return mark_not_finite(visited, -jnp.sort(-total / counts[warmup:stop].sum()))
 
     prepared = cell.prepare(params)
     projected = cell.project(prepared, xs)
-    return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=1)(projected, visited)
+    return over_batch(one, features.ndim - 2, in_axes=(1, 1, 1), out_axes=1)(projected, visited, counts)
 
 
 def _log_diagonal(r: jax.Array) -> jax.Array:

@@ -1,12 +1,20 @@
 """Where a run first leaves the finite numbers."""
 
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, State
 from recur.cells import Cell
 from recur.flow._trajectory import NonFiniteState, first_nonfinite_state, visited_states
 
 
 def first_nonfinite(
-    cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None = None
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None = None,
+    *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
 ) -> NonFiniteState | None:
     """Returns the first state of a run that is infinite or not a number: its step, layer, field and unit.
 
@@ -17,6 +25,10 @@ def first_nonfinite(
         params: Its parameters.
         xs: Inputs.
         initial_state: State before the first step (see `recur.unroll`).
+        lengths: Steps of each sequence that count, from the first on; the rest is padding.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state.
+        reverse: Whether the last step is taken first.
 
     Returns:
         `NonFiniteState`, None if all states are finite.
@@ -35,4 +47,5 @@ def first_nonfinite(
         >>> recur.flow.first_nonfinite(cell, params, jnp.ones((100, 2)))
         NonFiniteState(step=82, field='h', entry=(1,), value=inf)
     """
-    return first_nonfinite_state(visited_states(cell, params, xs, initial_state))
+    run = (cell, params, xs, initial_state, lengths, mask, reset, reverse)
+    return first_nonfinite_state(visited_states(*run, align="none")[1])

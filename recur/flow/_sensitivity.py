@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from recur._checks import check_tree
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
 from recur.flow._trajectory import at_least_float32, mark_not_finite, over_batch, trajectory
@@ -24,6 +24,10 @@ def parameter_sensitivity(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     direction: Params | None = None,
 ) -> Any:
     """Measures how strongly the outputs at each step depend on the parameters that were used in all steps before.
@@ -44,6 +48,10 @@ def parameter_sensitivity(
         params: Its parameters.
         xs: Inputs.
         initial_state: State before the first step (see `recur.unroll`); it does not move with the parameters.
+        lengths: Steps of each sequence that count, from the first on; the rest is padding.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state: nothing passes there.
+        reverse: Whether the last step is taken first.
         direction: A change of the parameters, a tree like them.
 
     Returns:
@@ -66,25 +74,27 @@ def parameter_sensitivity(
         >>> round(float(jnp.exp(0.5 * log_squares[10])), 4), round(10 * 0.9**9, 4)
         (3.8742, 3.8742)
     """
-    wide, xs, visited = trajectory(cell, params, xs, initial_state)
+    found = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse, align="none")
     if not jax.tree.leaves(params):
         raise ValueError(f"params: expected at least one array, got none; {cell!r} has nothing to measure")
-    if 0 in xs.shape[1:-1]:
-        raise ValueError(f"xs: expected at least one sequence, got shape {xs.shape}")
+    if 0 in found.features.shape[1:-1]:
+        raise ValueError(f"xs: expected at least one sequence, got shape {found.features.shape}")
     if direction is not None:
         check_tree("direction", direction, params, "give a tree like params")
         direction = at_least_float32(direction)
-    return _sensitivity(cell, wide, xs, visited, direction)
+    return _sensitivity(*found, direction)
 
 
 @functools.partial(jax.jit, static_argnames="cell")
-def _sensitivity(cell: Cell, params: Params, xs: jax.Array, visited: State, direction: Params | None) -> Any:
+def _sensitivity(
+    cell: Cell, params: Params, xs: PyTree, visited: State, counts: jax.Array | None, direction: Params | None
+) -> Any:
     if direction is not None:
-        return mark_not_finite(visited, _along(cell, params, direction, xs, visited))
+        return mark_not_finite(visited, _along(cell, params, direction, xs, visited, counts))
     flat, unravel = ravel_pytree(params)
 
     def entry(index: jax.Array) -> jax.Array:
-        return _along(cell, params, unravel(jnp.zeros_like(flat).at[index].set(1.0)), xs, visited)
+        return _along(cell, params, unravel(jnp.zeros_like(flat).at[index].set(1.0)), xs, visited, counts)
 
     logs = jax.lax.map(entry, jnp.arange(flat.size), batch_size=DIRECTIONS_AT_ONCE)
     leaves, structure = jax.tree.flatten(params)
@@ -93,11 +103,13 @@ def _sensitivity(cell: Cell, params: Params, xs: jax.Array, visited: State, dire
     return mark_not_finite(visited, jax.tree.unflatten(structure, means))
 
 
-def _along(cell: Cell, params: Params, direction: Params, xs: jax.Array, visited: State) -> jax.Array:
+def _along(
+    cell: Cell, params: Params, direction: Params, xs: PyTree, visited: State, counts: jax.Array | None
+) -> jax.Array:
     """Returns ``ln`` of the mean square change of the outputs as the parameters move in a direction, ``[T]``."""
     prepared, moving = jax.jvp(cell.prepare, (params,), (direction,))
 
-    def one(xs: jax.Array, visited: State) -> jax.Array:
+    def one(xs: PyTree, visited: State) -> jax.Array:
         before = jax.tree.map(lambda leaf: leaf[:-1], visited)
         after = jax.tree.map(lambda leaf: leaf[1:], visited)
 
@@ -119,9 +131,14 @@ def _along(cell: Cell, params: Params, direction: Params, xs: jax.Array, visited
         _, logs = jax.lax.scan(forward, Scaled(start, jnp.zeros((), jnp.int32)), (before, after, xs))
         return logs
 
-    batch_axes = xs.ndim - 2
+    batch_axes = jax.tree.leaves(xs)[0].ndim - 2
     logs = over_batch(one, batch_axes, in_axes=(1, 1), out_axes=1)(xs, visited)
-    return _log_mean(logs, tuple(range(1, 1 + batch_axes)))
+    axes = tuple(range(1, 1 + batch_axes))
+    if counts is None:
+        return _log_mean(logs, axes)
+    # A masked output does not move, and is no output.
+    logs = jnp.where(counts, logs, -jnp.inf)
+    return jax.nn.logsumexp(logs, axis=axes) - jnp.log(jnp.maximum(counts.sum(axes), 1))
 
 
 def _log_mean(logs: jax.Array, axes: tuple[int, ...]) -> jax.Array:

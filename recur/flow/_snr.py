@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
 from recur.flow._lognorm import Scaled, rescale, times_power
 from recur.flow._step import adjoint_map
@@ -50,6 +50,10 @@ def gradient_snr(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     cotangent: Float[Array, "*B H"] | None = None,
 ) -> GradientSNR:
     """Measures lag by lag whether a batch agrees on the parameter gradient.
@@ -70,6 +74,10 @@ def gradient_snr(
         params: Its parameters.
         xs: Inputs, at least two sequences; what differs between them is what is called noise.
         initial_state: State before the first step (see `recur.unroll`).
+        lengths: Steps of each sequence that count, from the first on; the rest is padding.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state: nothing passes there.
+        reverse: Whether the last step is taken first.
         cotangent: Gradient at the last output, such as that of a loss with a target for each sequence; by default all
             entries ``H**-0.5``.
 
@@ -93,23 +101,24 @@ def gradient_snr(
         >>> round(float(snr.mean()), 1)
         9.0
     """
-    params, xs, visited = trajectory(cell, params, xs, initial_state)
-    batch_shape = xs.shape[1:-1]
+    found = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse)
+    cell, params, xs, visited, counts = found
+    batch_shape = found.features.shape[1:-1]
     if math.prod(batch_shape) < 2:
         raise ValueError(
-            f"xs: expected at least 2 sequences in the batch axes of [T, *B, X], got shape {xs.shape}; "
+            f"xs: expected at least 2 sequences in the batch axes of [T, *B, X], got shape {found.features.shape}; "
             f"signal and noise cannot be told apart from one"
         )
     if not jax.tree.leaves(params):
         raise ValueError(f"params: expected at least one array, got none; {cell!r} has nothing to measure")
     cotangent = read_cotangent(cell, visited, cotangent)
-    _check_differ(xs, visited, cotangent)
+    _check_differ(found.features, visited, cotangent)
 
     def join(axis: int, array: jax.Array) -> jax.Array:
         return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch_shape) :])
 
-    visited = jax.tree.map(functools.partial(join, 1), visited)
-    return _snr(cell, params, join(1, xs), visited, join(0, cotangent))
+    xs, visited, counts = jax.tree.map(functools.partial(join, 1), (xs, visited, counts))
+    return _snr(cell, params, xs, visited, counts, join(0, cotangent))
 
 
 def _check_differ(xs: jax.Array, visited: State, cotangent: jax.Array) -> None:
@@ -126,40 +135,45 @@ def _check_differ(xs: jax.Array, visited: State, cotangent: jax.Array) -> None:
 
 
 @functools.partial(jax.jit, static_argnames="cell")
-def _snr(cell: Cell, params: Params, xs: jax.Array, visited: State, cotangent: jax.Array) -> GradientSNR:
-    batch = xs.shape[1]
-
+def _snr(
+    cell: Cell, params: Params, xs: PyTree, visited: State, counts: jax.Array | None, cotangent: jax.Array
+) -> GradientSNR:
+    counts = jnp.ones(jax.tree.leaves(xs)[0].shape[:2], bool) if counts is None else counts
     prepared, to_params = jax.vjp(cell.prepare, params)
 
-    def pull(before: State, x: jax.Array) -> Callable[[State], State]:
-        return adjoint_map(cell, prepared, before, cell.project(prepared, x))
+    def pull(before: State, inputs: tuple) -> Callable[[State], State]:
+        return adjoint_map(cell, prepared, before, cell.project(prepared, inputs[0]))
 
-    def share(carry: None, adjoint: Scaled, before: State, x: jax.Array) -> tuple[None, tuple]:
+    def share(carry: None, adjoint: Scaled, before: State, inputs: tuple) -> tuple[None, tuple]:
+        x, counts = inputs
+
         def step(prepared: Any) -> State:
             return cell.advance(prepared, before, cell.project(prepared, x))
 
         (gradient,) = to_params(*jax.vjp(step, prepared)[1](adjoint.part))
-        moments = jax.tree.map(lambda leaf: _moments(leaf, adjoint.exponent, batch), gradient)
+        moments = jax.tree.map(lambda leaf: _moments(leaf, adjoint.exponent, counts), gradient)
         ratios = jax.tree.map(_ratio, moments, is_leaf=_is_moments)
         return carry, (ratios, _ratio(_joined(jax.tree.leaves(moments, is_leaf=_is_moments))))
 
-    def one(xs: jax.Array, visited: State, cotangent: jax.Array) -> tuple:
-        _, _, ratios = sweep(cell, visited, cotangent, xs, pull, share, None)
+    def one(xs: PyTree, visited: State, counts: jax.Array, cotangent: jax.Array) -> tuple:
+        _, _, ratios = sweep(cell, visited, cotangent, (xs, counts), pull, share, None)
         return ratios
 
     # The sums over the batch are the same for every sequence: no batch axis comes out.
-    by_step = jax.vmap(one, in_axes=(1, 1, 0), out_axes=None, axis_name=SAMPLES)(xs, visited, cotangent)
+    by_step = jax.vmap(one, in_axes=(1, 1, 1, 0), out_axes=None, axis_name=SAMPLES)(xs, visited, counts, cotangent)
     snr, snr_all = mark_not_finite(visited, jax.tree.map(lambda leaf: leaf[::-1], by_step))
     return GradientSNR(snr, snr_all, jax.tree.map(_samples, snr), _samples(snr_all))
 
 
-def _moments(gradient: jax.Array, exponent: jax.Array, batch: int) -> _Moments:
-    """Sums over the batch of one tensor, in the scale of the largest gradient of the batch."""
+def _moments(gradient: jax.Array, exponent: jax.Array, counts: jax.Array) -> _Moments:
+    """Sums over those of the batch that count, of one tensor, in the scale of the largest gradient among them."""
+    batch = jax.lax.psum(counts.astype(jnp.float32), SAMPLES)
     part, exponent = rescale(gradient, exponent)
     top = jax.lax.pmax(jnp.where(jnp.any(part != 0), exponent, NOTHING), SAMPLES)
     part = times_power(part.astype(jnp.promote_types(part.dtype, jnp.float32)), exponent - top)
     mean = jax.lax.psum(part, SAMPLES) / batch
-    noise = jax.lax.psum(_square_norm(part - mean), SAMPLES) / (batch - 1)
+    # Of fewer than two sequences nothing can be told apart: nan.
+    noise = jax.lax.psum(jnp.where(counts, _square_norm(part - mean), 0.0), SAMPLES) / (batch - 1)
     return _Moments(_square_norm(mean) - noise / batch, noise, top)
 
 

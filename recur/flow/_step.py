@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from recur._types import Array, Float, Params, State
+from recur._types import Array, Bool, Float, Int, Params, State
 from recur.cells import Cell, FactoredCell
 from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
@@ -18,6 +18,10 @@ def jacobians(
     xs: Float[Array, "T *B X"],
     initial_state: State | None = None,
     *,
+    lengths: Int[Array, "*B"] | None = None,
+    mask: Bool[Array, "T *B"] | None = None,
+    reset: Bool[Array, "T *B"] | None = None,
+    reverse: bool = False,
     declared: bool = True,
 ) -> Float[Array, "T n n *B"]:
     """Returns the Jacobian of every step, ``J_t = ds_t / ds_{t-1}`` of the whole state (h and c, all layers).
@@ -35,6 +39,10 @@ def jacobians(
         params: Its parameters.
         xs: Inputs.
         initial_state: State before the first step (see `recur.unroll`).
+        lengths: Steps of each sequence that count, from the first on; the Jacobian of the rest is one.
+        mask: Which steps count, wherever they stand; in place of `lengths`.
+        reset: Where a new sequence begins, from the cell's own initial state: the Jacobian there is zero.
+        reverse: Whether the last step is taken first.
         declared: Whether to use the declaration of a pointwise cell; without it JAX differentiates every cell.
 
     Returns:
@@ -52,7 +60,8 @@ def jacobians(
         >>> recur.flow.jacobians(cell, params, jnp.zeros((1, 1)))[0].tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
-    params, xs, visited = trajectory(cell, params, xs, initial_state)
+    found = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse, align="none")
+    cell, params, xs, visited, _ = found
     prepared = cell.prepare(params)
 
     def one(projected: Any, visited: State) -> jax.Array:
@@ -66,7 +75,7 @@ def jacobians(
         before = jax.tree.map(lambda leaf: leaf[:-1], visited)
         return mark_not_finite(visited, jax.vmap(step)(before, projected))
 
-    return over_batch(one, xs.ndim - 2, in_axes=(1, 1), out_axes=3)(cell.project(prepared, xs), visited)
+    return over_batch(one, found.batch_axes, in_axes=(1, 1), out_axes=3)(cell.project(prepared, xs), visited)
 
 
 def tangent_map(

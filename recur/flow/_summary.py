@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from recur._checks import as_numbers
-from recur._types import Array, Float
+from recur._checks import as_numbers, as_whole_numbers, check_shape
+from recur._types import Array, Float, Int
 
 LN_2 = math.log(2.0)
 
@@ -51,7 +51,7 @@ class Summary:
         return int(horizon) if horizon.ndim == 0 else horizon
 
 
-def summarize(log_norms: Float[Array, "L *B"]) -> Summary:
+def summarize(log_norms: Float[Array, "L *B"], *, lengths: Int[Array, "*B"] | None = None) -> Summary:
     """Fits a line to log norms over lag and says what it means.
 
     The slope is that of least squares over lags 1..L-1 with a finite log norm; lag 0 is left out, since there the
@@ -65,6 +65,8 @@ def summarize(log_norms: Float[Array, "L *B"]) -> Summary:
     Args:
         log_norms: Natural logarithms, lag first, as `adjoint_log_norms` and `input_log_norms` return them; -inf is an
             exactly zero gradient.
+        lengths: Steps of each sequence, where they differ: a curve ends there, and what stands behind its end says
+            nothing.
 
     Returns:
         `Summary`.
@@ -88,13 +90,19 @@ def summarize(log_norms: Float[Array, "L *B"]) -> Summary:
             f"log_norms: expected finite values or -inf, got {curves[tuple(first)]} at lag {first[0]}; the states or "
             f"gradients of that run are not finite: look at recur.unroll(...).states"
         )
-    flat = curves.reshape(len(curves), -1)
-    fits = [_fit(flat[:, column]) for column in range(flat.shape[1])]
     shape = curves.shape[1:]
+    flat = curves.reshape(len(curves), -1)
+    ends = np.full(flat.shape[1], len(curves) - 1)
+    if lengths is not None:
+        known = as_whole_numbers("lengths", lengths, below=len(curves))
+        check_shape("lengths", known, shape, "one for each curve")
+        ends = np.minimum(known.ravel(), ends)
+    fits = [_fit(flat[: end + 1, column]) for column, end in enumerate(ends)]
     rate, zero_from = (np.array([fit[i] for fit in fits]).reshape(shape) for i in (0, 1))
     with np.errstate(divide="ignore"):
         half_life = np.where(rate == 0, np.inf, LN_2 / -np.where(rate == 0, 1.0, rate))
-    verdicts = np.array([_verdict(*fit, len(curves) - 1) for fit in fits], dtype=object).reshape(shape)
+    verdicts = [_verdict(*fit, int(end)) for fit, end in zip(fits, ends, strict=True)]
+    verdicts = np.array(verdicts, dtype=object).reshape(shape)
     scalars = (float(rate), float(half_life), float(zero_from), verdicts.item()) if not shape else None
     rate, half_life, zero_from, verdict = scalars or (rate, half_life, zero_from, verdicts)
     return Summary(rate, half_life, len(curves) - 1, zero_from, verdict, curves)

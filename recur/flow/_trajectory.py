@@ -7,50 +7,130 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recur._types import Array, Float, Params, PyTree, State
+from recur._types import Array, Bool, Float, Params, PyTree, State
 from recur.cells import Cell
 from recur.engines import Scan, unroll
+from recur.flow._sequences import Align, FlaggedCell, Sequences, read_sequences
 
 
 class Trajectory(NamedTuple):
     """A run to be measured. Parameters and inputs in float32 or better, as a gradient has the dtype of its argument.
 
     Args:
+        cell: The cell, or one wrapped around it that reads flags beside its inputs.
         params: The cell's parameters.
-        xs: Inputs ``[T, *B, X]``.
+        xs: What the cell reads, leaves ``[T, *B, ...]``.
         visited: All states, the initial one first, leaves ``[T + 1, *B, ...]``.
+        counts: Which steps count, ``[T, *B]``; None for all.
     """
 
+    cell: Cell
     params: Params
-    xs: jax.Array
+    xs: PyTree
     visited: State
+    counts: Bool[Array, "T *B"] | None
+
+    @property
+    def features(self) -> jax.Array:
+        """The inputs ``[T, *B, X]``."""
+        return jax.tree.leaves(self.xs)[0]
+
+    @property
+    def batch_axes(self) -> int:
+        """Number of batch axes."""
+        return self.features.ndim - 2
+
+    def within(self, by_lag: Any) -> Any:
+        """Returns results by lag ``[L, *B]`` with -inf beyond each sequence."""
+        if self.counts is None:
+            return by_lag
+        length = self.counts.sum(0)
+
+        def leaf(array: jax.Array) -> jax.Array:
+            lags = jnp.arange(len(array)).reshape(-1, *(1,) * length.ndim)
+            return jnp.where(lags <= length[None], array, -jnp.inf)
+
+        return jax.tree.map(leaf, by_lag)
 
 
-def trajectory(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None) -> Trajectory:
+def trajectory(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None,
+    lengths: Any = None,
+    mask: Any = None,
+    reset: Any = None,
+    reverse: bool = False,
+    *,
+    align: Align = "end",
+    through: bool = False,
+) -> Trajectory:
     """Runs the cell.
+
+    Args:
+        cell: The recurrence.
+        params: Its parameters.
+        xs: Inputs.
+        initial_state: State before the first step.
+        lengths: Steps of each sequence that count, from the first on.
+        mask: Which steps count.
+        reset: Where a new sequence begins.
+        reverse: Whether to take the last step first.
+        align: Where the steps that count are moved: the ``"end"``, so that lags are counted from each sequence's own
+            last step; the ``"start"``; ``"none"``.
+        through: Whether differences of the state pass a reset.
 
     Raises:
         TypeError: As `recur.unroll`.
         ValueError: As `recur.unroll`, or a state that is not finite; the first step, its field and unit are named.
             Under a transformation nothing can be raised: `mark_not_finite` then makes the results nan.
     """
-    visited = visited_states(cell, params, xs, initial_state)
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(visited)):
-        _check_finite(cell, visited)
-    return Trajectory(at_least_float32(params), at_least_float32(jnp.asarray(xs)), visited)
+    sequences, visited = visited_states(cell, params, xs, initial_state, lengths, mask, reset, reverse, align=align)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(visited))
+    if not traced and not bool(_all_finite(visited)):
+        _say_where(cell, visited)
+    inputs = at_least_float32(sequences.inputs() if sequences.flagged else sequences.xs)
+    wrapped = FlaggedCell(cell, through) if sequences.flagged else cell
+    return Trajectory(wrapped, at_least_float32(params), inputs, visited, sequences.counts)
 
 
-def visited_states(cell: Cell, params: Params, xs: Float[Array, "T *B X"], initial_state: State | None) -> State:
-    """Returns all states of a run, the initial one first, leaves ``[T + 1, *B, ...]``."""
-    run = unroll(cell, params, xs, initial_state, engine=Scan())
+def visited_states(
+    cell: Cell,
+    params: Params,
+    xs: Float[Array, "T *B X"],
+    initial_state: State | None,
+    lengths: Any = None,
+    mask: Any = None,
+    reset: Any = None,
+    reverse: bool = False,
+    *,
+    align: Align = "end",
+) -> tuple[Sequences, State]:
+    """Returns the inputs in order, and all states of a run, the initial one first, leaves ``[T + 1, *B, ...]``."""
+    sequences = read_sequences(xs, lengths, mask, reset, reverse, align)
+    flags = {"mask": sequences.counts, "reset": sequences.resets}
+    run = unroll(cell, params, sequences.xs, initial_state, **flags, engine=Scan())
     if initial_state is None:
         initial_state = cell.initial_state(run.outputs.shape[1:-1], run.outputs.dtype)
-    return jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
+    visited = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), initial_state, run.states)
+    return sequences, visited
+
+
+@jax.jit
+def _all_finite(tree: PyTree) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def at_least_float32(tree: PyTree) -> PyTree:
     """Widens half precision, which loses nothing."""
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), tree)
+
+    def leaf(array: jax.Array) -> jax.Array:
+        array = jnp.asarray(array)
+        is_number = jnp.issubdtype(array.dtype, jnp.inexact)
+        return array.astype(jnp.promote_types(array.dtype, jnp.float32)) if is_number else array
+
+    return jax.tree.map(leaf, tree)
 
 
 class NonFiniteState(NamedTuple):
@@ -82,7 +162,7 @@ def first_nonfinite_state(visited: State) -> NonFiniteState | None:
     return first
 
 
-def _check_finite(cell: Cell, visited: State) -> None:
+def _say_where(cell: Cell, visited: State) -> None:
     first = first_nonfinite_state(visited)
     if first is not None:
         raise ValueError(

@@ -68,7 +68,7 @@ class Broken:
     def refusal(self, cell):
         return ""
 
-    def run(self, cell, problem, *, reverse):
+    def run(self, cell, problem):
         raise ValueError(f"cannot run {cell!r}")
 
 

@@ -65,8 +65,7 @@ def test_says_what_it_cannot_do(gpu):
         run(params, xs, mask=jnp.ones((3, 2), bool))
     with pytest.raises(ValueError, match=r"reset: expected None under .*Cudnn.*Scan\(\) can take it"):
         run(params, xs, reset=jnp.ones((3, 2), bool))
-    with pytest.raises(ValueError, match=r"at least one step.*got shape \(0, 2, 2\).*Scan\(\) can take it"):
-        run(params, xs[:0])
+    assert run(params, xs[:0]).info.reason == "no steps"
     with pytest.raises(TypeError, match=r"params: expected float32 .*bfloat16.*Scan\(\) can take it"):
         run(jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params), xs)
     with pytest.raises(ValueError, match=r"under jax.vmap, got one over 2; .*Scan\(\) can run it"):

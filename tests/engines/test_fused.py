@@ -11,6 +11,7 @@ from _oracles import assert_close, assert_identical, random_problem, weighted_su
 import recur
 from recur import cells
 from recur.engines import Fused, Scan
+from recur.engines._steps import Steps
 from recur.engines.kernels import _emit, _evaluate, _kernels, _register
 from recur.engines.kernels._fused_scan import fused_scan
 
@@ -53,9 +54,8 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
     def run(rows):
         start, restart = jax.tree.map(lambda leaf: jnp.asarray(leaf[rows]), (state, options["reset_state"]))
         mask, reset = (jnp.asarray(options[name][:, rows]) for name in ("mask", "reset"))
-        return jax.jit(fused_scan, static_argnums=(0, 1))(
-            cell, False, prepared, projected[:, rows], bias, start, restart, mask, reset
-        )
+        steps = Steps(prepared, projected[:, rows], start, restart, mask, reset)
+        return jax.jit(fused_scan, static_argnums=0)(cell, bias, steps)
 
     whole = run(slice(None))
     for rows in (slice(0, 1), slice(5, 18), slice(26, 27)):

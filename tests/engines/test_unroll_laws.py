@@ -202,7 +202,7 @@ def test_a_reset_equals_two_runs(cell, restart):
     other = random_state(cell, (B,), 10)
     start = {"default": cell.initial_state((B,))}.get(restart, initial_state)
     options = {"reset_state": other} if restart == "reset_state" else {}
-    second_start = other if restart == "reset_state" else start
+    second_start = other if restart == "reset_state" else cell.initial_state((B,))
 
     def one(params, xs):
         handed_in = None if restart == "default" else initial_state

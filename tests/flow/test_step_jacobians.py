@@ -68,9 +68,9 @@ def test_affine_steps_are_recognised_and_right(name, affine):
     assert (parts is not None) == affine
     if affine:
         core = jax.tree.map(
-            lambda a, s, b: jnp.broadcast_to(a, b.shape) * s + b, parts.decay, cell.core(state), parts.drive
+            lambda a, s, b: jnp.broadcast_to(a, b.shape) * s + b, parts.decay, cell.linear_state(state), parts.drive
         )
-        by_parts = cell.from_core(prepared, core, projected)
+        by_parts = cell.from_linear_state(prepared, core, projected)
         stepped, _ = cell.step(params, state, jnp.asarray(xs[0]))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), by_parts, stepped)
 

@@ -74,7 +74,7 @@ FACTORIES |= {
             "keep": hostile,
             "write": hostile,
             "recurrence": hostile,
-            "standard": hostile,
+            "cudnn_name": hostile,
             "name": hostile,
             "weights": st.sampled_from([{"w": cells.Constant(1.0)}, {"w": 3}, {"1w": len}]),
         },

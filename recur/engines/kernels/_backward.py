@@ -53,7 +53,7 @@ class _Backward(Kernel):
             if plan.depth:
                 self.in_blocks(code, low, high, blocks, *common)
             if plan.has("reset"):
-                self._reset(code, table, self.time(code, step, length), batch, low, high)
+                self._reset(code, table, step, batch, low, high)
         self._over_rows(code, table, low, high, self._finish)
         code.builder.ret_void()
         return pack, code.function
@@ -83,14 +83,14 @@ class _Backward(Kernel):
         plan = self.plan
         code = self.code("update", [PTR, I64, I64, I64, I64, I64])
         table, length, batch, step, low, high = code.arguments
-        b, time = code.builder, self.time(code, step, length)
+        b = code.builder
 
         def update(code: Code, table: ir.Value, row: ir.Value, first: ir.Value, vectors: Row) -> None:
-            at = b.add(b.mul(time, batch), row)
+            at = b.add(b.mul(step, batch), row)
             weights = self.entries(code, vectors, table, "weights", None, first)
             before = []
             for field in range(self.fields):
-                seen, _ = self.before(code, table, field, step, time, batch, row)
+                seen, _ = self.before(code, table, field, step, batch, row)
                 before.append(entries_of([vectors.load(code.at(seen, first))]))
             nothing = entries_of([_math.splat(0.0, code.vector)] * plan.gates)
             projected = self.projected(code, vectors, table, at, first) or [nothing]
@@ -133,11 +133,11 @@ class _Backward(Kernel):
     def _define_block(self, shape: Shape, rows: int, vectors: int) -> ir.Function:
         """Defines what a few rows get through the product: ``d_sums U^T``, added to what is carried of h."""
         code = self.code(f"step_{rows}", [PTR, I64, I64, I64, I64])
-        b, (table, length, batch, step, row) = code.builder, code.arguments
+        b, (table, _, batch, step, row) = code.builder, code.arguments
         groups = shape.groups(vectors)
         most = max(chunks for _, chunks in groups)
         scratch, pointers = code.room(code.vector, rows * most), code.room(PTR, rows)
-        at = b.add(b.mul(self.time(code, step, length), batch), row)
+        at = b.add(b.mul(step, batch), row)
         d_sums = self.buffers(code, table, "d_sums")[0]
         for offset in range(rows):
             own = b.mul(b.add(at, const(offset)), const(shape.depth))
@@ -161,13 +161,13 @@ class _Backward(Kernel):
         return code.function
 
     def _reset(
-        self, code: Code, table: ir.Value, time: ir.Value, batch: ir.Value, low: ir.Value, high: ir.Value
+        self, code: Code, table: ir.Value, step: ir.Value, batch: ir.Value, low: ir.Value, high: ir.Value
     ) -> None:
         """Gives what is carried to the state that a reset returned to, and begins anew."""
         b = code.builder
 
         def move(code: Code, table: ir.Value, row: ir.Value, first: ir.Value, vectors: Row) -> None:
-            at = b.add(b.mul(time, batch), row)
+            at = b.add(b.mul(step, batch), row)
             goes = code.flag(self.buffers(code, table, "reset")[0], at)
             if self.plan.has("mask"):
                 goes = b.and_(goes, code.flag(self.buffers(code, table, "mask")[0], at))

@@ -47,9 +47,8 @@ class _Forward(Kernel):
         groups = shape.groups(vectors)
         scratch = code.room(code.vector, rows * shape.gates * max(chunks for _, chunks in groups))
         pointers = code.room(PTR, rows)
-        time = self.time(code, step, length)
         for offset in range(rows):
-            seen, _ = self.before(code, table, 0, step, time, batch, b.add(row, const(offset)))
+            seen, _ = self.before(code, table, 0, step, batch, b.add(row, const(offset)))
             b.store(seen, b.gep(pointers, [const(offset)], source_etype=PTR))
         packed = self.buffers(code, table, "packed")[0]
         stride = shape.depth * shape.gates * shape.lanes
@@ -67,19 +66,18 @@ class _Forward(Kernel):
         """Defines the update of some rows and chunks, from their product ``[rows, chunks, gates, lanes]``."""
         plan = self.plan
         code = self.code("update", [PTR, I64, I64, I64, I64, I64, I64, I64, PTR])
-        b, (table, length, batch, step, low, rows, first_chunk, chunks, scratch) = code.builder, code.arguments
-        time = self.time(code, step, length)
+        b, (table, _, batch, step, low, rows, first_chunk, chunks, scratch) = code.builder, code.arguments
         gates = plan.gates
         with code.loop(const(0), rows) as index, code.loop(const(0), chunks) as chunk:
             row = b.add(low, index)
-            at = b.add(b.mul(time, batch), row)
+            at = b.add(b.mul(step, batch), row)
             first = b.mul(b.add(first_chunk, chunk), const(plan.lanes))
             vectors = Row(code, plan.units, first)
             weights = self.entries(code, vectors, table, "weights", None, first)
             projected = self.projected(code, vectors, table, at, first)
             before, held = [], []
             for field in range(len(plan.sizes["states"])):
-                seen, kept_on = self.before(code, table, field, step, time, batch, row)
+                seen, kept_on = self.before(code, table, field, step, batch, row)
                 before.append(entries_of([vectors.load(code.at(seen, first))]))
                 held.append((kept_on, before[-1]) if kept_on is not seen else (None, before[-1]))
             share = []

@@ -27,21 +27,17 @@ class Kind(NamedTuple):
     Args:
         direction: ``"forward"`` or ``"backward"``.
         cell: Whose step.
-        reverse: Whether time runs backwards.
         depth: Entries that the recurrent product sums over, 0 for none.
         given: Fields that cotangents come for.
     """
 
     direction: str
     cell: FactoredCell
-    reverse: bool
     depth: int
     given: tuple[int, ...] = ()
 
 
-def kernel_forward(
-    known: Known, *, networks: bool, cell: FactoredCell, reverse: bool, keep: bool
-) -> tuple[PyTree, PyTree]:
+def kernel_forward(known: Known, *, networks: bool, cell: FactoredCell, keep: bool) -> tuple[PyTree, PyTree]:
     """Returns states after every step, and with `keep` what is kept of the gates.
 
     With `networks` all arrays, those of the results too, have a first axis of networks that run side by side.
@@ -55,13 +51,13 @@ def kernel_forward(
         "kept": _shaped(of.kept, *lead) if keep else None,
         "packed": _memory(shape.packed_size),
     }
-    kind = Kind("forward", cell, reverse, 0 if known.matrix is None else units)
+    kind = Kind("forward", cell, 0 if known.matrix is None else units)
     found = _call(kind, known._asdict(), results, networks)
     return found["states"], found["kept"]
 
 
 def kernel_backward(
-    both: tuple[Known, PyTree], *, networks: bool, cell: FactoredCell, reverse: bool, given: tuple[int, ...]
+    both: tuple[Known, PyTree], *, networks: bool, cell: FactoredCell, given: tuple[int, ...]
 ) -> Linear:
     """Returns the cotangents of what enters linearly, from those of the fields `given` of all states."""
     known, cotangents = both
@@ -72,7 +68,7 @@ def kernel_backward(
     linear = {f"d_{name}": tree for name, tree in linear_shapes(cell, one)._asdict().items()}
     sizes = {"carry": batch * len(one.states) * shape.chunks * lanes, "packed": shape.packed_size}
     memory = {name: _memory(size) for name, size in sizes.items()}
-    kind = Kind("backward", cell, reverse, depth, given)
+    kind = Kind("backward", cell, depth, given)
     found = _call(kind, known._asdict() | {"cotangent": cotangents}, linear | memory, networks)
     return Linear(*(found[name] for name in linear))
 
@@ -124,7 +120,6 @@ def _target(
         units=units,
         lanes=vectors()[0],
         many_registers=vectors()[1],
-        reverse=kind.reverse,
         sizes={name: tuple(size // units for size in own) for name, own in sizes},
         places=places,
         gates=operands(kind.cell).projected.shape[-1] // units,

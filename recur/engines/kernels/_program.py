@@ -49,7 +49,7 @@ def operands(cell: FactoredCell) -> Operands:
         sums, split = cell.input_tangent(projected, share)
         kept = cell.keep(projected, share)
         outside = None if cell.own_units else share
-        return Operands(cell.take_apart(prepared)[0], state, projected, outside, kept, sums, split).__dict__
+        return Operands(cell.split_params(prepared)[0], state, projected, outside, kept, sums, split).__dict__
 
     shapes = jax.eval_shape(make, parameter_shapes(cell, 1), jax.ShapeDtypeStruct((1,), jnp.float32))
     return Operands(**shapes)

@@ -16,8 +16,7 @@ from jax.interpreters import ad, batching, mlir
 
 from recur._types import PyTree
 from recur.cells._base import FactoredCell, add_bias
-from recur.engines._flags import before_each_step
-from recur.engines._stepping import keeping_scan, tangent_scan
+from recur.engines._steps import Steps, before_each, keeping_scan, tangent_scan
 from recur.engines.kernels._program import linear_shapes, operands, projected_is_read
 from recur.engines.kernels._trees import Known, Linear
 
@@ -40,53 +39,51 @@ def _axes_behind_time(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda _: 1, tree)
 
 
-def run_forward(cell: FactoredCell, known: Known, *, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
+def run_forward(cell: FactoredCell, known: Known, *, keep: bool) -> tuple[PyTree, PyTree]:
     """Returns states after every step, and with `keep` what is kept of the gates."""
-    return _forward.bind(known, networks=False, cell=cell, reverse=reverse, keep=keep)
+    return _forward.bind(known, networks=False, cell=cell, keep=keep)
 
 
-def run_linear(cell: FactoredCell, known: Known, tangents: Linear, *, reverse: bool) -> PyTree:
+def run_linear(cell: FactoredCell, known: Known, tangents: Linear) -> PyTree:
     """Returns the tangents of all states."""
     if not projected_is_read(cell):
         known = known._replace(projected=None, bias=None)
-    return _linear.bind((known, tangents), networks=False, cell=cell, reverse=reverse)
+    return _linear.bind((known, tangents), networks=False, cell=cell)
 
 
-def _reference_forward(known: Known, *, cell: FactoredCell, reverse: bool, keep: bool) -> tuple[PyTree, PyTree]:
-    prepared = cell.put_together(known.weights, known.matrix)
-    flags = (known.start, known.restart, known.mask, known.reset)
-    projected = add_bias(known.projected, known.bias)
-    states, kept = keeping_scan(cell, prepared, projected, *flags, reverse=reverse, unroll=1)
+def _reference_forward(known: Known, *, cell: FactoredCell, keep: bool) -> tuple[PyTree, PyTree]:
+    states, kept = keeping_scan(cell, _steps(cell, known))
     return states, (kept if keep else None)
 
 
-def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell, reverse: bool) -> PyTree:
+def _steps(cell: FactoredCell, known: Known) -> Steps:
+    prepared, projected = cell.merge_params(known.weights, known.matrix), add_bias(known.projected, known.bias)
+    return Steps(prepared, projected, known.start, known.restart, known.mask, known.reset)
+
+
+def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell) -> PyTree:
     known, tangents = both
     length, batch = tangents.sums.shape[:2]
     weights = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), known.weights)
-    prepared, d_prepared = cell.put_together(weights, known.matrix), cell.put_together(tangents.weights, None)
-    before = before_each_step(known.states, known.start, known.restart, known.reset, reverse)
+    before = before_each(known.states, known.start, known.restart, known.reset)
     if known.projected is None:
         projected = jnp.zeros((length, batch, *operands(cell).projected.shape), tangents.sums.dtype)
     else:
         projected = add_bias(known.projected, known.bias)
-    of_steps, entering = (prepared, before, projected, known.kept), (tangents.sums, tangents.split)
-    flags = (tangents.start, tangents.restart, known.mask, known.reset)
-    return tangent_scan(cell, of_steps, d_prepared, entering, flags, reverse=reverse, unroll=1)
+    steps = Steps(cell.merge_params(weights, known.matrix), projected, None, None, known.mask, known.reset)
+    d_prepared = cell.merge_params(tangents.weights, None)
+    d_steps = Steps(d_prepared, None, tangents.start, tangents.restart, None, None)
+    return tangent_scan(cell, before, known.kept, steps, d_steps, (tangents.sums, tangents.split))
 
 
-def _reference_backward(
-    both: tuple[Known, PyTree], *, cell: FactoredCell, reverse: bool, given: tuple[int, ...]
-) -> Linear:
+def _reference_backward(both: tuple[Known, PyTree], *, cell: FactoredCell, given: tuple[int, ...]) -> Linear:
     known, cotangents = both
     field_type, fields = type(known.states), iter(cotangents)
     whole = field_type(
         *(next(fields) if place in given else jnp.zeros_like(field) for place, field in enumerate(known.states))
     )
     shapes = linear_shapes(cell, known)
-    transposed = jax.linear_transpose(
-        lambda tangents: _reference_linear((known, tangents), cell=cell, reverse=reverse), shapes
-    )
+    transposed = jax.linear_transpose(lambda tangents: _reference_linear((known, tangents), cell=cell), shapes)
     return transposed(whole)[0]
 
 
@@ -221,14 +218,12 @@ _backward = _Run(
 )
 
 
-def _transpose(
-    cotangents: Sequence, *leaves: Any, tree: Any, networks: bool, cell: FactoredCell, reverse: bool
-) -> list:
+def _transpose(cotangents: Sequence, *leaves: Any, tree: Any, networks: bool, cell: FactoredCell) -> list:
     """Returns the cotangents of the tangents."""
     known, tangents = jax.tree.unflatten(tree, leaves)
     given = tuple(place for place, cotangent in enumerate(cotangents) if not isinstance(cotangent, ad.Zero))
     some = tuple(cotangents[place] for place in given)
-    result = _backward.bind((known, some), networks=networks, cell=cell, reverse=reverse, given=given)
+    result = _backward.bind((known, some), networks=networks, cell=cell, given=given)
     wanted = jax.tree.leaves(tangents, is_leaf=ad.is_undefined_primal)
     found = [c if ad.is_undefined_primal(t) else None for c, t in zip(jax.tree.leaves(result), wanted, strict=True)]
     return [None] * (len(leaves) - len(found)) + found

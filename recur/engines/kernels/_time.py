@@ -27,7 +27,6 @@ class Plan:
         units: H.
         lanes: Entries of a vector.
         many_registers: Whether there are 32 of them, not 16.
-        reverse: Whether time runs backwards.
         sizes: Entries that a unit has in each buffer, by name, several where it is a tuple of buffers.
         places: Where the buffers stand in the table, likewise.
         gates: Entries that a unit has in the input's share.
@@ -39,7 +38,6 @@ class Plan:
     units: int
     lanes: int
     many_registers: bool
-    reverse: bool
     sizes: dict[str, tuple[int, ...]]
     places: dict[str, tuple[int, ...]]
     gates: int
@@ -68,25 +66,19 @@ class Kernel:
     def buffers(self, code: Code, table: ir.Value, name: str) -> list[ir.Value]:
         return [code.entry(table, place) for place in self.plan.places.get(name, ())]
 
-    def time(self, code: Code, step: ir.Value, length: ir.Value) -> ir.Value:
-        """Returns the index in time of the step that is taken as number `step`."""
-        if not self.plan.reverse:
-            return step
-        return code.builder.sub(code.builder.sub(length, const(1)), step)
-
     def before(
-        self, code: Code, table: ir.Value, field: int, step: ir.Value, time: ir.Value, batch: ir.Value, row: ir.Value
+        self, code: Code, table: ir.Value, field: int, step: ir.Value, batch: ir.Value, row: ir.Value
     ) -> tuple[ir.Value, ir.Value]:
         """Returns addresses of a row's field before a step: as the step sees it, and as it was before any reset."""
         b, units = code.builder, const(self.plan.units)
-        other = b.sub(time, const(-1 if self.plan.reverse else 1))
+        other = b.sub(step, const(1))
         own = b.mul(row, units)
         start = code.at(self.buffers(code, table, "start")[field], own)
         after = code.at(self.buffers(code, table, "states")[field], b.mul(b.mul(other, batch), units), own)
         held = b.select(b.icmp_signed("==", step, const(0)), start, after)
         if not self.plan.has("reset"):
             return held, held
-        reset = code.flag(self.buffers(code, table, "reset")[0], b.add(b.mul(time, batch), row))
+        reset = code.flag(self.buffers(code, table, "reset")[0], b.add(b.mul(step, batch), row))
         return b.select(reset, code.at(self.buffers(code, table, "restart")[field], own), held), held
 
     def entries(
