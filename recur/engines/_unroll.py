@@ -1,6 +1,5 @@
 """The entry point: `unroll` checks its arguments, then hands them to an engine."""
 
-import functools
 from typing import Any
 
 import jax
@@ -21,6 +20,7 @@ from recur.cells._base import Cell, check_cell, parameter_shapes
 from recur.engines._auto import Auto, disagreement
 from recur.engines._base import Engine, Info, Problem, Run
 from recur.engines._fused import Fused, without_kernel
+from recur.engines._programs import compiled
 from recur.engines._reach import guarded, over, select, spoilt
 from recur.engines._scan import Scan
 
@@ -103,7 +103,7 @@ def unroll(
     return _run(cell, problem, engine=engine, reverse=check_bool("reverse", reverse))
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "engine", "reverse"))
+@compiled("cell", "engine", "reverse")
 def _run(cell: Cell, problem: Problem, *, engine: Engine, reverse: bool) -> Run:
     _check_step(cell, problem)
     if not problem.length:

@@ -102,7 +102,7 @@ def _call(kind: Kind, arguments: dict[str, PyTree], results: dict[str, PyTree], 
     return jax.tree.unflatten(tree, jax.ffi.ffi_call(target, shapes)(*leaves))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _target(
     kind: Kind,
     sizes: tuple[tuple[str, tuple[int, ...]], ...],

@@ -101,7 +101,7 @@ class _Run:
     def __init__(self, name: str, reference: Callable, kernel: str, axes: Callable, result_axes: Callable):
         self._reference, self._axes, self._result_axes = reference, axes, result_axes
         # Asked for several times as a run is traced, differentiated and mapped.
-        self._known_shapes = functools.cache(self._trace_shapes)
+        self._known_shapes = functools.lru_cache(maxsize=256)(self._trace_shapes)
         self.primitive = Primitive(f"recur_{name}")
         self.primitive.multiple_results = True
         self.primitive.def_impl(self._flat(self._run_reference))
