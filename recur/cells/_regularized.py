@@ -1,13 +1,12 @@
 """Cells whose recurrence is regularised while they are trained: some units keep their state, or are not seen."""
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from recur._types import Array, Float, Key, Params, State
+from recur._types import Array, Float, Key, Params, PyTree, State
 from recur.cells._base import Cell, FactoredCell
 
 
@@ -17,8 +16,8 @@ class ZoneoutCell(Cell):
 
         state_t = kept_t state_{t-1} + (1 - kept_t) F(state_{t-1}, x_t),   kept_t = 1 with probability rate, else 0
 
-    In the mean, as it is evaluated, `kept_t` is the rate. Where it is drawn, it comes with the inputs: behind their
-    features, for every array of the state as many as it has entries, 1 where that entry is kept.
+    In the mean, as it is evaluated, `kept_t` is the rate. Where it is drawn, it comes with the inputs, as a pair of the
+    features and a list: for every array of the state one like it, 1 where that entry is kept.
 
     Args:
         cell: F.
@@ -34,14 +33,9 @@ class ZoneoutCell(Cell):
     rates: tuple[float, ...]
     drawn: bool = False
 
-    def kept_sizes(self) -> list[int]:
-        """Returns the entries of each array of a state without batch axes."""
-        state = jax.eval_shape(self.cell.initial_state)
-        return [math.prod(leaf.shape) for leaf in jax.tree.leaves(state)]
-
     def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
-        return self.cell.init(key, input_size - (sum(self.kept_sizes()) if self.drawn else 0), dtype)
+        return self.cell.init(key, input_size, dtype)
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """Returns that of the cell."""
@@ -51,14 +45,9 @@ class ZoneoutCell(Cell):
         """Returns what the cell prepares."""
         return self.cell.prepare(params)
 
-    def project(self, params: Any, xs: Float[Array, "*A X"]) -> Any:
+    def project(self, params: Any, xs: PyTree) -> Any:
         """Returns the cell's share without the state, and what is kept."""
-        if not self.drawn:
-            return self.cell.project(params, xs), None
-        sizes = self.kept_sizes()
-        features = xs.shape[-1] - sum(sizes)
-        ends = [features + sum(sizes[: place + 1]) for place in range(len(sizes) - 1)]
-        xs, *kept = jnp.split(xs, [features, *ends], axis=-1)
+        xs, kept = xs if self.drawn else (xs, None)
         return self.cell.project(params, xs), kept
 
     def advance(self, params: Any, state: State, projected: Any) -> State:
@@ -73,9 +62,7 @@ class ZoneoutCell(Cell):
                 for rate, (old, new) in zip(self.rates, pairs, strict=True)
             ]
         else:
-            mixed = [
-                jnp.where(kept.reshape(new.shape) != 0, old, new) for kept, (old, new) in zip(drawn, pairs, strict=True)
-            ]
+            mixed = [jnp.where(kept != 0, old, new) for kept, (old, new) in zip(drawn, pairs, strict=True)]
         return jax.tree.unflatten(tree, mixed)
 
     def output(self, state: State) -> Float[Array, "*B H"]:

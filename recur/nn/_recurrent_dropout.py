@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from recur._checks import brief, check_whole
-from recur._types import Array, Float, Int, Key, Params
+from recur._types import Array, Float, Int, Key, Params, PyTree
 from recur.cells import Cell
 from recur.cells._base import FactoredCell, parameter_shapes
 from recur.cells._regularized import MaskedRecurrenceCell, ZoneoutCell
@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
 
     cell: Cell
     params: Params
-    xs: Float[Array, "T *B X"]
+    xs: PyTree
 
 
 class RecurrentDropout(abc.ABC):
@@ -201,14 +201,14 @@ class Zoneout(RecurrentDropout):
     def draw(
         self, key: Key[Array, ""], cell: Cell, params: Params, xs: Float[Array, "T *B X"], place: Place = None
     ) -> Drawn:
-        """Draws what is kept, and puts it behind the features."""
+        """Draws what is kept, beside the features."""
         key = key if place is None else jax.random.fold_in(key, place)
-        drawn = ZoneoutCell(cell, self._rates(cell), drawn=True)
+        rates, shapes = self._rates(cell), [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state))]
         kept = [
-            jax.random.bernoulli(jax.random.fold_in(key, field), rate, (*xs.shape[:-1], size)).astype(xs.dtype)
-            for field, (rate, size) in enumerate(zip(drawn.rates, drawn.kept_sizes(), strict=True))
+            jax.random.bernoulli(jax.random.fold_in(key, field), rate, (*xs.shape[:-1], *shape)).astype(xs.dtype)
+            for field, (rate, shape) in enumerate(zip(rates, shapes, strict=True))
         ]
-        return Drawn(drawn, params, jnp.concatenate([xs, *kept], axis=-1))
+        return Drawn(ZoneoutCell(cell, rates, drawn=True), params, (xs, kept))
 
     def _rates(self, cell: Cell) -> tuple[float, ...]:
         fields = len(jax.tree.leaves(jax.eval_shape(cell.initial_state)))

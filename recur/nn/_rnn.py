@@ -155,7 +155,7 @@ class RNN(nnx.Module):
                 f"place: expected the number of the step, for {self.recurrent_dropout!r} draws anew at each, got None"
             )
         cell, params, xs = self._drawn(key, x[None], place)
-        return cell.step(params, state, xs[0])
+        return cell.step(params, state, jax.tree.map(lambda leaf: leaf[0], xs))
 
     def check_state(self, name: str, state: State | None, batch_shape: tuple[int, ...]) -> None:
         """Raises unless `state` is None or one of this layer's; dtypes are checked by `recur.unroll`."""
