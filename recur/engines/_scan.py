@@ -15,7 +15,7 @@ from recur.engines._affine import affine_scan, check_affine
 from recur.engines._base import Info, Problem
 from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
 from recur.engines._linear import How
-from recur.engines._steps import Steps, is_smooth, lean_scan, plain_scan, shielded_scan
+from recur.engines._steps import Steps, lean_scan, plain_scan, shielded_scan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,5 +117,4 @@ def _fastest(cell: Cell, problem: Problem, unroll: int) -> Callable[[Steps], Sta
         return functools.partial(affine_scan, cell, How(unroll=unroll))
     if isinstance(cell, FactoredCell):
         return functools.partial(lean_scan, cell, unroll)
-    shielded = problem.reset is not None and is_smooth((problem.start, problem.xs))
-    return functools.partial(shielded_scan if shielded else plain_scan, cell, unroll)
+    return functools.partial(plain_scan if problem.reset is None else shielded_scan, cell, unroll)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from recur._types import Array, Bool, PyTree, State
 from recur.cells._base import Cell, FactoredCell
@@ -112,13 +113,30 @@ def _tangent_of_any(cell: Cell, unroll: int, primals: tuple, tangents: tuple) ->
     before, _, steps, _ = shielded
 
     @_recomputed
-    def push(d_before: State, inputs: tuple) -> tuple[State, None]:
+    def push(d_before: list, inputs: tuple) -> tuple[list, None]:
         before, projected, d_projected = inputs
-        primals, tangents = (steps.prepared, before, projected), (d_steps.prepared, d_before, d_projected)
-        return jax.jvp(cell.advance, primals, tangents)[1], None
+        smooth, merge = _apart((steps.prepared, before, projected))
+        tangents = [*_apart(d_steps.prepared)[0], *d_before, *d_projected]
+        return jax.jvp(lambda leaves: _apart(cell.advance(*merge(leaves)))[0], (smooth,), (tangents,))[1], None
 
-    inputs, flags = (before, steps.projected, d_steps.projected), (steps.mask, steps.reset)
-    return states, shielded.guard(scan_steps(push, inputs, d_steps.start, d_steps.restart, *flags, unroll)[0])
+    d_projected, d_start, d_restart = (_apart(tree)[0] for tree in (d_steps.projected, *d_steps[2:4]))
+    inputs, flags = (before, steps.projected, d_projected), (steps.mask, steps.reset)
+    smooth = scan_steps(push, inputs, d_start, d_restart, *flags, unroll)[0]
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0), states)
+    return states, shielded.guard(_apart(zeros, like=states)[1](smooth))
+
+
+def _apart(tree: PyTree, like: PyTree = None) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
+    """Returns the leaves that have tangents, those of whole numbers have none, and what puts others in their place."""
+    leaves, form = jax.tree.flatten(tree)
+    of = leaves if like is None else jax.tree.leaves(like)
+    places = [place for place, leaf in enumerate(of) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+    def merge(smooth: list[jax.Array]) -> PyTree:
+        given = dict(zip(places, smooth, strict=True))
+        return form.unflatten([given.get(place, leaf) for place, leaf in enumerate(leaves)])
+
+    return [leaves[place] for place in places], merge
 
 
 lean_scan = jax.custom_jvp(plain_scan, nondiff_argnums=(0, 1))
@@ -213,8 +231,3 @@ def tangent_scan(
 def _recomputed(push: Callable) -> Callable:
     # Backwards: otherwise a forward scan would store every coefficient, many times what is kept.
     return jax.checkpoint(push, prevent_cse=False, policy=jax.checkpoint_policies.nothing_saveable)
-
-
-def is_smooth(tree: PyTree) -> bool:
-    """Whether all leaves have tangents."""
-    return all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(tree))
