@@ -121,16 +121,19 @@ def _tangent_of_any(cell: Cell, unroll: int, primals: tuple, tangents: tuple) ->
 
     d_projected, d_start, d_restart = (_apart(tree)[0] for tree in (d_steps.projected, *d_steps[2:4]))
     inputs, flags = (before, steps.projected, d_projected), (steps.mask, steps.reset)
-    smooth = scan_steps(push, inputs, d_start, d_restart, *flags, unroll)[0]
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0), states)
-    return states, shielded.guard(_apart(zeros, like=states)[1](smooth))
+    smooth = iter(scan_steps(push, inputs, d_start, d_restart, *flags, unroll)[0])
+    # The tangents of whole numbers are of a dtype of their own.
+    d_states = [
+        next(smooth) if jnp.issubdtype(leaf.dtype, jnp.inexact) else np.zeros(leaf.shape, jax.dtypes.float0)
+        for leaf in jax.tree.leaves(states)
+    ]
+    return states, shielded.guard(jax.tree.unflatten(jax.tree.structure(states), d_states))
 
 
-def _apart(tree: PyTree, like: PyTree = None) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
-    """Returns the leaves that have tangents, those of whole numbers have none, and what puts others in their place."""
+def _apart(tree: PyTree) -> tuple[list[jax.Array], Callable[[list[jax.Array]], PyTree]]:
+    """Returns the leaves that are no whole numbers, which have no tangents, and what puts others in their place."""
     leaves, form = jax.tree.flatten(tree)
-    of = leaves if like is None else jax.tree.leaves(like)
-    places = [place for place, leaf in enumerate(of) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    places = [place for place, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
     def merge(smooth: list[jax.Array]) -> PyTree:
         given = dict(zip(places, smooth, strict=True))
