@@ -10,7 +10,7 @@ import pytest
 from _oracles import assert_close, loop, random_params, random_state, weighted_sum
 
 import recur
-from recur.cells import CELLS, Cell, pointwise
+from recur.cells import CELLS, Cell, parameter_shapes, pointwise
 from recur.engines import ENGINES
 
 T, B, X, H = 6, 2, 2, 3
@@ -132,6 +132,49 @@ def test_every_engine_equals_the_loop_or_refuses(name):
     for engine in engines:
         assert_close(graded(functools.partial(by_engine, engine), *arguments), wanted)
     assert {ENGINES["scan"], ENGINES["auto"]} <= set(engines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistaken(Timed):
+    """Says of its step what is not so."""
+
+    is_affine = True
+
+    def step(self, params, state, x):
+        h = 0.5 * state.h + x @ params["kernel"]
+        return state._replace(h=h), h
+
+    def affine(self, prepared, projected):
+        h = projected @ prepared["kernel"]
+        return recur.cells.Affine({"h": jnp.full_like(h, 0.9)}, {"h": h})
+
+    def linear_state(self, state):
+        return {"h": state.h}
+
+    def from_linear_state(self, prepared, linear, projected):
+        return self.initial_state()._replace(h=linear["h"], steps=jnp.zeros(linear["h"].shape[:-1], jnp.int32))
+
+
+@pytest.mark.parametrize("engine", ["scan", "associative", "blocks", "auto"])
+def test_a_cell_that_is_wrong_about_its_step_is_refused(engine, key):
+    cell = Mistaken(H)
+    with pytest.raises(ValueError, match=r"affine of Mistaken\(size=3\) to give the states that its step gives"):
+        recur.unroll(cell, cell.init(key, X), jnp.ones((T, B, X)), engine=ENGINES[engine]())
+
+
+def test_an_empty_batch_has_empty_results_in_every_engine():
+    for name, engine in PAIRS:
+        cell = TABLE[name](H)
+        for shape in ((0,), (2, 0)):
+            features = np.zeros((T, *shape, X), np.float32)
+            xs = (
+                features
+                if name != "timed"
+                else {"features": features, "gap": features[..., 0], "weight": features[..., 0]}
+            )
+            unroll = functools.partial(recur.unroll, cell, engine=ENGINES[engine]())
+            found = jax.eval_shape(unroll, parameter_shapes(cell, X), xs)
+            assert found.outputs.shape == (T, *shape, H), (name, engine)
 
 
 def problems():

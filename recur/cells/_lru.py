@@ -101,7 +101,7 @@ class LRU(Cell):
 
     def _state(self, params: Any, x: Float[Array, "*A 2 N"], projected: tuple) -> State:
         readout = jnp.concatenate([params["readout"][0], -params["readout"][1]])
-        h = _product(x.reshape(*x.shape[:-2], -1), readout) + projected[1]
+        h = _product(jax.lax.collapse(x, x.ndim - 2), readout) + projected[1]
         return state_type("h", "x")(h=h, x=x)
 
 

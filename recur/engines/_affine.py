@@ -20,7 +20,7 @@ def refusal(cell: Cell) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def check_affine(cell: Cell) -> None:
+def _check_affine(cell: Cell) -> None:
     """Raises ValueError where a cell's `affine` does not say what its step does; looked at once a cell.
 
     The declared ones are read off their program and need no check.
@@ -34,7 +34,7 @@ def check_affine(cell: Cell) -> None:
     def far(params: Any, start: State, xs: jax.Array) -> jax.Array:
         prepared = cell.prepare(params)
         steps = Steps(prepared, cell.project(prepared, xs), start, start, None, None)
-        found, wanted = affine_scan(cell, How(), steps), plain_scan(cell, 1, steps)
+        found, wanted = _by_parts(cell, How(), steps), plain_scan(cell, 1, steps)
         pairs = zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
         return jnp.stack([jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b), initial=1e-3) for a, b in pairs]).max()
 
@@ -51,7 +51,15 @@ def affine_scan(cell: Cell, how: How, steps: Steps) -> State:
     """Returns the state after every step, as `plain_scan` does, of a cell that is affine in the state.
 
     What does not depend on the state (the decays, the readout of a linear state) is computed for all steps at once.
+
+    Raises:
+        ValueError: What the cell says of its step is not so.
     """
+    _check_affine(cell)
+    return _by_parts(cell, how, steps)
+
+
+def _by_parts(cell: Cell, how: How, steps: Steps) -> State:
     prepared, projected, start, restart, mask, reset = steps
     parts = cell.affine(prepared, projected)
     cut = reset if mask is None or reset is None else reset & mask

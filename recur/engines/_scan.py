@@ -11,7 +11,7 @@ import jax
 from recur._checks import brief, check_positive, is_one_of
 from recur._types import State
 from recur.cells._base import Cell, FactoredCell
-from recur.engines._affine import affine_scan, check_affine
+from recur.engines._affine import affine_scan
 from recur.engines._base import Info, Problem
 from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
 from recur.engines._linear import How
@@ -113,7 +113,6 @@ class Scan:
 def _fastest(cell: Cell, problem: Problem, unroll: int) -> Callable[[Steps], State]:
     """Returns the scan that suits the cell's structure; all give the same values."""
     if cell.is_affine:
-        check_affine(cell)
         return functools.partial(affine_scan, cell, How(unroll=unroll))
     if isinstance(cell, FactoredCell):
         return functools.partial(lean_scan, cell, unroll)
