@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from recur._checks import check_positive, is_one_of
@@ -18,10 +17,10 @@ from recur.train import _manifest, _writer
 from recur.train._folder import Folder
 from recur.train._json import as_json, differences
 from recur.train._layout import HISTORY, STATE, DamagedError, Stored, about_path, read_about, to_json
-from recur.train._names import named_leaves
+from recur.train._leaves import as_saved, check_same, cooked, copied, marked, named_leaves, raw
 from recur.train._records import Progress, check_columns, from_columns, to_columns
 from recur.train._room import check_room
-from recur.train._state import Best, Good, Health, TrainState
+from recur.train._state import TrainState
 
 Found = TypeVar("Found")
 
@@ -145,9 +144,9 @@ class Checkpoints:
         self.wait()
         self._files.check_free(step)
         self._leave_later(step)
-        leaves = {name: _raw(leaf) for name, leaf in named_leaves(state).items()}
+        leaves = {name: raw(leaf) for name, leaf in named_leaves(state).items()}
         empty = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in leaves.items() if not leaf.size}
-        arrays = {name: _copied(leaf) for name, leaf in leaves.items() if leaf.size}
+        arrays = {name: copied(leaf) for name, leaf in leaves.items() if leaf.size}
         columns = to_columns(progress.history)
         about = to_json(Stored(progress, self._config, score, self._fingerprint, empty))
         check_room(self.folder, [array.nbytes for array in (*arrays.values(), *columns.values())])
@@ -307,17 +306,17 @@ class Checkpoints:
     def _state(self, step: int, like: TrainState, about: Stored) -> TrainState:
         folder = self._files.step(step)
         stored = {**_read(folder / STATE, _writer.stored_arrays), **about.empty}
-        like = _as_saved(like, {name.partition(".")[0] for name in stored})
+        like = as_saved(like, {name.partition(".")[0] for name in stored})
         leaves = named_leaves(like, escaped=about.layout >= 4)
-        shapes = {name: jax.eval_shape(_raw, leaf) for name, leaf in leaves.items()}
-        _check_same(str(folder), stored, shapes)
+        shapes = {name: jax.eval_shape(raw, leaf) for name, leaf in leaves.items()}
+        check_same(str(folder), stored, shapes)
         full = {name: leaf for name, leaf in shapes.items() if name not in about.empty}
         arrays = _read(folder / STATE, lambda path: _writer.read_arrays(path, full))
         arrays |= {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in about.empty.items()}
-        cooked = [_cooked(arrays[name], leaf) for name, leaf in leaves.items()]
-        state = jax.tree.unflatten(jax.tree.structure(like), cooked)
+        leaves = [cooked(arrays[name], leaf) for name, leaf in leaves.items()]
+        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
         # Where nothing was evaluated so far, layouts before said nan.
-        return state._replace(best=state.best._replace(value=_marked(state.best)))
+        return state._replace(best=state.best._replace(value=marked(state.best)))
 
     def _progress(self, step: int, about: Stored) -> Progress:
         folder = self._files.step(step) / HISTORY
@@ -396,55 +395,3 @@ def _read(folder: Path, read: Callable[[Path], Found]) -> Found:
 
 def _stored_bytes(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*"))
-
-
-def _as_saved(like: TrainState, saved: set[str]) -> TrainState:
-    """Returns a state that has what `fit` adds to it where it is saved, and only there.
-
-    Older versions did not count bad steps, and what to do about them may change from run to run.
-    """
-    health = Health(*[like.step] * len(Health._fields)) if "health" in saved else None
-    good = Good(like.params, like.opt_state, like.ema, like.carry) if "good" in saved else None
-    return like._replace(health=health, good=good)
-
-
-def _marked(best: Best) -> jax.Array:
-    return jnp.where(best.step == 0, jnp.full_like(best.value, jnp.inf), best.value)
-
-
-def _is_key(leaf: jax.Array) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _raw(leaf: jax.Array) -> jax.Array:
-    """Returns the words of a PRNG key, any other array as it is."""
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
-
-
-def _copied(leaf: jax.Array) -> np.ndarray | jax.Array:
-    """Returns a copy, because training goes on and gives the state's own memory to the next steps.
-
-    Of an array on the devices of several processes it stays there: each of them writes its part.
-    """
-    return np.array(leaf, copy=True) if leaf.is_fully_addressable else jnp.copy(leaf)
-
-
-def _cooked(stored: np.ndarray, like: jax.Array) -> jax.Array:
-    """Returns the array in memory of JAX's own, which may be donated; a key if `like` is one."""
-    array = jnp.array(stored, copy=True)
-    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like)) if _is_key(like) else array
-
-
-def _check_same(where: str, stored: dict, wanted: dict[str, jax.ShapeDtypeStruct]) -> None:
-    def outline(leaf: jax.ShapeDtypeStruct | None) -> str:
-        return "nothing" if leaf is None else f"{np.dtype(leaf.dtype)} {list(leaf.shape)}"
-
-    names = [*wanted, *(name for name in stored if name not in wanted)]
-    different = [name for name in names if outline(stored.get(name)) != outline(wanted.get(name))]
-    if different:
-        name, more = different[0], len(different) - 1
-        raise ValueError(
-            f"{where}: checkpoint of another model: {name} is {outline(stored.get(name))} there and "
-            f"{outline(wanted.get(name))} here{f', {more} more differ' if more else ''}; "
-            "restore it with the configuration it was made with, or train in another folder"
-        )

@@ -129,6 +129,7 @@ def test_where_a_process_has_no_limit_only_the_disk_counts(tmp_path, file_limit,
 
 # What fails in the background is told there, too.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("settled")
 def test_a_disk_that_fills_up_during_a_save_leaves_the_one_before(tmp_path, file_limit):
     fill(tmp_path, [None])
     checkpoints = train.Checkpoints(tmp_path, keep=1)
@@ -191,6 +192,7 @@ def opened_and_restored(folder):
 
 # TensorStore tells of what it could not read there, too.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_files_of_strangers_are_damaged_and_the_older_one_is_taken(tmp_path, kind):
     fill(tmp_path, [None, None])

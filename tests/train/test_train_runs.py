@@ -152,6 +152,7 @@ def test_one_writes_and_many_read(tmp_path):
 
 # TensorStore tells there of files that are removed while it reads.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("settled")
 def test_readers_beside_a_writer_find_no_damage(tmp_path):
     """While checkpoints are renamed and removed under their hands."""
     fill(tmp_path, [None])
