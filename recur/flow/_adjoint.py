@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
+from recur.engines._programs import compiled
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
 from recur.flow._step import adjoint_map
 from recur.flow._sweep import read_cotangent, sweep
@@ -179,11 +180,11 @@ def _measure(measure: Callable, cotangent: Any, *run: Any) -> tuple[Any, Any]:
     """Runs the cell forward, and hands over to `measure`, which returns results by lag and in total."""
     found = trajectory(*run)
     cotangent = read_cotangent(found.cell, found.visited, cotangent)
-    return _jitted(measure, found.cell, *found[1:], cotangent)
+    return _jitted(measure, found.cell, (*found[1:], cotangent))
 
 
-@functools.partial(jax.jit, static_argnames=("measure", "cell"))
-def _jitted(measure: Callable, cell: Cell, *arrays: Any) -> tuple[Any, Any]:
+@compiled("measure", "cell")
+def _jitted(measure: Callable, cell: Cell, arrays: tuple) -> tuple[Any, Any]:
     found, cotangent = Trajectory(cell, *arrays[:-1]), arrays[-1]
 
     def one(xs: PyTree, visited: State, cotangent: jax.Array) -> tuple[Any, Any]:

@@ -1,6 +1,5 @@
 """How open the gates of a cell are along a trajectory, and how often they are stuck."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from recur._types import Array, Bool, Float, Int, Params, State
 from recur.cells import Cell, PointwiseCell
 from recur.cells._stacked import StackedCell
+from recur.engines._programs import compiled
 from recur.flow._sequences import FlaggedCell
 from recur.flow._trajectory import mark_not_finite, trajectory
 
@@ -107,7 +107,7 @@ def gate_statistics(
     return {name: {gate: found[name][gate] for gate, _ in _measured(layer)} for name, layer in names}
 
 
-@functools.partial(jax.jit, static_argnames="cell")
+@compiled("cell")
 def _statistics(
     cell: Cell, params: Params, xs: jax.Array, visited: State, counts: jax.Array | None, resets: jax.Array | None
 ) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Singular values of the Jacobian over many steps."""
 
-import functools
 import operator
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
+from recur.engines._programs import compiled
 from recur.flow import _graded
 from recur.flow._step import adjoint_map
 from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
@@ -84,7 +84,7 @@ def jacobian_log_singular_values(
     return values[back]
 
 
-@functools.partial(jax.jit, static_argnames="cell")
+@compiled("cell")
 def _values(cell: Cell, params: Params, xs: PyTree, visited: State, stops: jax.Array) -> jax.Array:
     """Returns log singular values at the lags `stops` (sorted upwards), ``[K, n, *B]``."""
 

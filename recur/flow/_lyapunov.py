@@ -1,6 +1,5 @@
 """Lyapunov exponents along a trajectory."""
 
-import functools
 import math
 
 import jax
@@ -11,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from recur._checks import check_positive, check_whole
 from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
+from recur.engines._programs import compiled
 from recur.flow._step import tangent_map
 from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
@@ -88,7 +88,7 @@ def lyapunov_spectrum(
     return _spectrum(found.cell, *found[1:], k, warmup, steps_per_qr)
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "k", "warmup", "steps_per_qr"))
+@compiled("cell", "k", "warmup", "steps_per_qr")
 def _spectrum(
     cell: Cell,
     params: Params,

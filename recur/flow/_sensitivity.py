@@ -1,6 +1,5 @@
 """How far the outputs move when a parameter moves, step by step forwards in time."""
 
-import functools
 import itertools
 import math
 from typing import Any
@@ -12,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from recur._checks import check_tree
 from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
+from recur.engines._programs import compiled
 from recur.flow._lognorm import Scaled, add, log_norm, rescale
 from recur.flow._trajectory import at_least_float32, mark_not_finite, over_batch, trajectory
 
@@ -85,7 +85,7 @@ def parameter_sensitivity(
     return _sensitivity(*found, direction)
 
 
-@functools.partial(jax.jit, static_argnames="cell")
+@compiled("cell")
 def _sensitivity(
     cell: Cell, params: Params, xs: PyTree, visited: State, counts: jax.Array | None, direction: Params | None
 ) -> Any:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from recur._types import Array, Bool, Float, Int, Params, PyTree, State
 from recur.cells import Cell
+from recur.engines._programs import compiled
 from recur.flow._lognorm import Scaled, rescale, times_power
 from recur.flow._step import adjoint_map
 from recur.flow._sweep import read_cotangent, sweep
@@ -134,7 +135,7 @@ def _check_differ(xs: jax.Array, visited: State, cotangent: jax.Array) -> None:
         )
 
 
-@functools.partial(jax.jit, static_argnames="cell")
+@compiled("cell")
 def _snr(
     cell: Cell, params: Params, xs: PyTree, visited: State, counts: jax.Array | None, cotangent: jax.Array
 ) -> GradientSNR:
