@@ -1,6 +1,7 @@
 """Training on data that stay on the device: all steps between two visits of the host are one compiled call."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import jax
@@ -120,7 +121,9 @@ def fit(
         per_epoch = feed.per_epoch(None)
     total = check_positive("steps", steps) if epochs is None else check_positive("epochs", epochs) * per_epoch
     given = {"batch_size": feed.batch_size, "has_validation": validation is not None, "per_epoch": per_epoch}
-    plan = make_plan(state, loss, optimizer, method, **given)
+    # Held here, as programs do not hold it.
+    update = check_optimizer(optimizer)
+    plan = make_plan(state, loss, update, sees_loss(optimizer), method, **given)
     source = _OnDevice(plan, feed, data, validation, data_axis)
     return _loop.run(state, source, plan, steps=total, patience=method.patience, hooks=hooks or Hooks())
 
@@ -133,13 +136,10 @@ def check_data_axis(state: TrainState, data_axis: int | None) -> None:
         raise ValueError(f"data_axis: expected None, or 0 with a state of several seeds, got {data_axis}")
 
 
-def make_plan(
-    state: TrainState, loss: Loss, optimizer: optax.GradientTransformation, method: Method, **given: Any
-) -> Plan:
+def make_plan(state: TrainState, loss: Loss, update: Callable, sees_loss: bool, method: Method, **given: Any) -> Plan:
     """Returns the `Plan` of a state, on devices that divide its seeds and the batch."""
     check_loss(loss, carries=state.carry is not None)
-    check_optimizer(optimizer)
-    return Plan(Held(loss), Held(optimizer.update), sees_loss(optimizer), method.resolved(state, **given))
+    return Plan(Held(loss), Held(update), sees_loss, method.resolved(state, **given))
 
 
 def _rows(state: TrainState, data: PyTree, batch_size: int | None, data_axis: int | None, shuffle: bool) -> Rows:

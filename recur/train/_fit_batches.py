@@ -26,7 +26,8 @@ from recur.train._method import Method, MethodOptions, as_method
 from recur.train._processes import batch_part, gather, put, spans_processes
 from recur.train._program import Log, Plan, empty_log, log_specs, record, seed_spec, slot_of, state_specs, take_step
 from recur.train._programs import program
-from recur.train._state import TrainState
+from recur.train._state import TrainState, check_optimizer
+from recur.train._step import sees_loss
 
 MOST_SHAPES = 50
 """So many shapes of batches are too many: each is a program of its own."""
@@ -109,7 +110,10 @@ def fit_batches(
         )
     rows = jax.tree.leaves(state.carry)
     batch_size = rows[0].shape[state.step.ndim] if rows else None
-    plan = make_plan(state, loss, optimizer, method, batch_size=batch_size, has_validation=validation is not None)
+    # Held here, as programs do not hold it.
+    update = check_optimizer(optimizer)
+    given = {"batch_size": batch_size, "has_validation": validation is not None}
+    plan = make_plan(state, loss, update, sees_loss(optimizer), method, **given)
     total, source = check_positive("steps", steps), _FromHost(plan, iterator, validation, data_axis)
     return _loop.run(state, source, plan, steps=total, patience=method.patience, hooks=hooks)
 

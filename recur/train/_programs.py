@@ -88,8 +88,9 @@ def _compiling(jitted: Callable) -> Callable:
 def _forget(reference: Any) -> None:
     del reference
     with _changing:
-        for key in [key for key in _programs if any(held.is_gone for held in _held(key))]:
-            del _programs[key]
+        # A list, as more may be collected meanwhile.
+        for key in [key for key in list(_programs) if any(held.is_gone for held in _held(key))]:
+            _programs.pop(key, None)
 
 
 def _held(key: Any) -> list[Held]:

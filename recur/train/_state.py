@@ -1,5 +1,6 @@
 """What training carries from step to step."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -119,10 +120,11 @@ def nothing_yet(best: Best) -> Best:
     return best._replace(value=jnp.full_like(best.value, jnp.inf), step=jnp.zeros_like(best.step))
 
 
-def check_optimizer(optimizer: Any) -> None:
-    """Raises TypeError unless this is a transformation of optax, known by what it can do."""
+def check_optimizer(optimizer: Any) -> Callable:
+    """Returns what updates, or raises TypeError unless this is a transformation of optax, known by what it can do."""
     if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
         raise TypeError(f"optimizer: expected one of optax, got {brief(optimizer)}; train.make_optimizer makes some")
+    return optimizer.update
 
 
 def shuffle_key(key: Key[Array, ""], epoch: Int[Array, ""]) -> Key[Array, ""]:

@@ -72,6 +72,25 @@ def test_programs_die_with_what_they_were_made_for(run):
     assert len(_programs._programs) == before
 
 
+class Optimizer:
+    """Makes what updates anew at every look."""
+
+    init = staticmethod(optax.sgd(0.1).init)
+
+    @property
+    def update(self):
+        return lambda *arguments: optax.sgd(0.1).update(*arguments)
+
+
+def test_an_optimizer_of_ones_own_lives_as_long_as_the_fit():
+    wanted = train.fit(start(optax.sgd(0.1)), loss, optax.sgd(0.1), X, steps=3, batch_size=4).state.params
+    own = Optimizer()
+    found = train.fit(start(own), loss, own, X, steps=3, batch_size=4).state.params
+    np.testing.assert_array_equal(found, wanted)
+    from_host = train.fit_batches(start(own), loss, own, [X] * 3, steps=3)
+    assert from_host.finished
+
+
 def test_a_sweep_with_the_rate_in_the_state_compiles_once():
     optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
     ends, counts = [], set()
