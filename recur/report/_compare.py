@@ -8,7 +8,7 @@ from typing import Any
 
 from recur.report._gradients import LEAD, TITLE, write_report
 from recur.report._records import read_jsonl
-from recur.report._series import clean
+from recur.report._series import clean, distinct
 
 Record = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ def compare_pages(run_dirs: Sequence[str | os.PathLike], out_dir: str | os.PathL
     if len(folders) < 2 or len({folder.resolve() for folder in folders}) < len(folders):
         named = ", ".join(map(str, folders)) or "none"
         raise ValueError(f"compare: expected at least two distinct folders, got {named}; name runs by their folders")
-    names = _run_names(folders)
+    names = distinct(_run_names(folders))
     runs = {name: read_jsonl(folder / "records.jsonl") for name, folder in zip(names, folders, strict=True)}
     records = [{**record, "run": name} for name, run in runs.items() for record in run]
     title = f"{TITLE}: {len(runs)} runs compared"

@@ -67,7 +67,7 @@ def by_kind(records: Iterable[Record]) -> dict[str, list[Record]]:
             if (first := seen.setdefault(identity, number)) != number:
                 raise ValueError(f"record {number}: measures the same as record {first}; keep one run a file")
         kinds.setdefault(kind, []).append(record)
-    if not any(kinds[kind] for kind in _SHOWN):
+    if not any(kinds[kind] for kind in (*_SHOWN, "skipped", "failed")):
         raise ValueError(f"records: expected some of kinds {', '.join(_SHOWN)}, got none; is this a gradient-norm run?")
     return kinds
 

@@ -16,7 +16,7 @@ from recur.report._plot_figures import Drawn, Hues, draw_plot
 from recur.report._plot_table import PLOTS
 from recur.report._record_checks import VERDICTS
 from recur.report._records import normalize, write_csv
-from recur.report._series import name_of, naming
+from recur.report._series import distinct, name_of, naming
 from recur.report._verdicts import masking_sentence, sentence, verdict_rows
 from recur.report._words import few
 
@@ -74,13 +74,16 @@ def write_report(
     Raises:
         ValueError: as `gradient_page`.
     """
-    kinds = by_kind(records)
+    kinds = by_kind(_short_names(records))
     fields = naming(kinds["summary"])
     summaries = sorted(kinds["summary"], key=_by_cell(kinds["summary"], fields))
     longest = {name: group[-1] for name, group in group_by_name(summaries, fields).items()}
-    # Of other initialisers than the first the table tells.
-    first = next((record.get("initializer") for record in kinds["summary"]), None)
-    sentences = [sentence(name, last) for name, last in longest.items() if last.get("initializer") == first]
+    # Of other initialisers than the first of each run the table tells.
+    first: dict[Any, Any] = {}
+    for record in kinds["summary"]:
+        first.setdefault(record.get("run"), record.get("initializer"))
+    main = {name: last for name, last in longest.items() if last.get("initializer") == first[last.get("run")]}
+    sentences = [sentence(name, last) for name, last in main.items()]
     skipped = [record for record in kinds["skipped"] if record["plot"] == VERDICTS]
     why = reasons([*kinds["failed"], *kinds["skipped"]])
     contents = Contents(
@@ -109,6 +112,18 @@ def write_report(
         write_text(out_dir / figure.file, figure.svg)
     write_text(out_dir / "summary.md", markdown(contents))
     return page(contents).write(out_dir / "index.html")
+
+
+def _short_names(records: Sequence[Record]) -> list[Record]:
+    """Shortens long names of cells, and keeps apart what was apart."""
+    known = list(dict.fromkeys(r["cell"] for r in records if isinstance(r, Mapping) and isinstance(r.get("cell"), str)))
+    short = dict(zip(known, distinct(known), strict=True))
+    return [
+        {**record, "cell": short[record["cell"]]}
+        if isinstance(record, Mapping) and isinstance(record.get("cell"), str)
+        else record
+        for record in records
+    ]
 
 
 def _by_cell(summaries: Sequence[Record], fields: Sequence[str]):

@@ -43,8 +43,13 @@ def value_of(number: Record) -> str:
     Returns:
         "0.83 (0.71 to 0.9)", or "0.83" where it has no spread.
     """
-    value = number["value"]
-    write = factor if str(number["name"]).endswith(", ln") else brief
+    value, cap = number["value"], number.get("capped_at")
+    plain = factor if str(number["name"]).endswith(", ln") else brief
+
+    def write(value: float) -> str:
+        # What was measured only so far is at least that.
+        return f"at least {plain(cap)}" if cap is not None and value >= cap else plain(value)
+
     if not isinstance(value, Mapping):
         return write(value)
     band = [write(value[key]) for key in ("p10", "p90") if value.get(key) is not None]
@@ -76,6 +81,19 @@ def lowest(number: Record) -> float:
     """
     value = number["value"]
     return float(value.get("p10", value["median"]) if isinstance(value, Mapping) else value)
+
+
+def highest(number: Record) -> float:
+    """Reads the upper end of a number.
+
+    Args:
+        number: of kind "number".
+
+    Returns:
+        Its 90th percentile, or its value where it has no spread.
+    """
+    value = number["value"]
+    return float(value.get("p90", value["median"]) if isinstance(value, Mapping) else value)
 
 
 def ranks(values: Sequence[float]) -> np.ndarray:

@@ -43,7 +43,12 @@ class Hues:
             measured: lag curves, norms and verdicts; what sets their cells apart makes up the names of cells.
             others: records that may be of further cells.
         """
-        self._fields = differing(measured, leave_out=_NOT_THE_CELL) if measured else ("cell",)
+        # What sets two runs apart is told by the dash; what sets cells of one run apart, by the colour.
+        runs: dict[Any, list[Record]] = {}
+        for record in measured:
+            runs.setdefault(record.get("run"), []).append(record)
+        fields = [field for own in runs.values() for field in differing(own, leave_out=_NOT_THE_CELL)]
+        self._fields = tuple(field for field in FIELDS if field in fields) or ("cell",)
         self._order: dict[str, int] = {}
         for record in measured:
             self._order.setdefault(name_of(record, self._fields), len(self._order))

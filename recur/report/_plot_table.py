@@ -165,7 +165,7 @@ PLOTS: dict[str, Plot] = {
         split="cell",
         layered=True,
         caption="The same gradient computed plainly in several formats and in log space. A line that ends with a "
-        "mark under- or overflowed there: the gradient is not zero, the format cannot hold it.",
+        "mark under- or overflowed there: the gradient is not zero, and the format holds none of its entries.",
         words=static.precision,
     ),
     "gate_statistics": Plot(

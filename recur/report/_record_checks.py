@@ -81,7 +81,7 @@ def _plain_problem(record: Record, kind: str) -> str | None:
             numbers_alone = kind not in _AXES
             if not isinstance(value, list) or (numbers_alone and not all(map(_is_number, value))):
                 return f"{key}: expected a list of numbers, got {told}; write a number a position"
-        elif kind == "summary" and key.startswith(_SPREADS):
+        elif kind == "summary" and key.startswith(_SPREADS) and not key.endswith("_capped"):
             entries = value.values() if isinstance(value, Mapping) else (value,)
             if not isinstance(value, Mapping | None) or not all(e is None or _is_number(e) for e in entries):
                 return f'{key}: expected {{"median", "p10", "p90"}} of numbers, got {told}; write these'

@@ -125,7 +125,8 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Pat
     Args:
         path: the file.
         rows: one mapping a row. The columns are all their keys in the order first seen; what a row lacks, and
-            None, stays empty. Infinities are written inf and -inf, not-a-number nan.
+            None, stays empty. Infinities are written inf and -inf, not-a-number nan. Text that a spreadsheet would run
+            (it begins with =, +, -, @ and is no number) gets an apostrophe before it.
 
     Returns:
         The path written.
@@ -133,7 +134,7 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Pat
     Raises:
         ValueError: a value is a list or a mapping, which one cell of a table cannot hold.
     """
-    rows = [{key: _plain(value, key) for key, value in row.items()} for row in rows]
+    rows = [{_inert(key): _inert(_plain(value, key)) for key, value in row.items()} for row in rows]
     for number, row in enumerate(rows, start=1):
         for key, value in row.items():
             if isinstance(value, list | dict):
@@ -147,6 +148,17 @@ def write_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Pat
     writer.writeheader()
     writer.writerows(rows)
     return write_text(path, text.getvalue())
+
+
+def _inert(value: Any) -> Any:
+    """Puts an apostrophe before text that a spreadsheet would take for a formula."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("=", "+", "-", "@")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def normalize(value: Any) -> Any:

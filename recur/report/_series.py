@@ -49,6 +49,29 @@ def clean(text: Any, most: int = 60) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def distinct(names: Sequence[str], most: int = 48) -> list[str]:
+    """Shortens long names in the middle, and keeps apart what was apart.
+
+    Args:
+        names: of runs or cells, no two of them equal.
+        most: characters that are kept.
+
+    Returns:
+        One printable name each, no two equal.
+    """
+    found: list[str] = []
+    for name in names:
+        line = short = clean(name, max(len(name), 1))
+        if len(line) > most:
+            short = f"{line[: most // 2]}…{line[-(most - most // 2 - 1) :]}"
+        number = 2
+        while short in found:
+            short = f"{line[: most // 2 - 4]}…{line[-(most // 2 - 4) :] if len(line) > most else line} ({number})"
+            number += 1
+        found.append(short)
+    return found
+
+
 def differing(records: Sequence[Mapping[str, Any]], leave_out: Sequence[str] = ()) -> tuple[str, ...]:
     """Finds the fields that set records apart.
 

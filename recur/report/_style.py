@@ -44,6 +44,8 @@ _RC = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "path.simplify": True,
+    # Fonts as outlines of their own (TrueType), which publishers ask for, not as bitmaps.
+    "pdf.fonttype": 42,
     "svg.fonttype": "none",
     # Without a salt matplotlib draws random ids, and the same records would give other bytes each time.
     "svg.hashsalt": "recur",

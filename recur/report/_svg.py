@@ -3,12 +3,14 @@
 import hashlib
 import html
 import io
+import math
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recur._files import write_bytes, write_text
+from recur.report._scaling import scaled_to
 from recur.report._style import INK, drawing
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ _ALONE = (
     "@media (prefers-color-scheme:dark){svg:root{color:#e4e7eb;background:#14171a}}</style>"
 )
 _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+_FORMATS = ("pdf", "png", "svg")
 _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
@@ -58,28 +61,40 @@ def to_svg(figure: "Figure") -> str:
     )
 
 
-def save_figure(path: str | os.PathLike, figure: "Figure") -> Path:
-    """Writes a figure as a PNG or SVG file, whole or not at all.
+def save_figure(
+    path: str | os.PathLike, figure: "Figure", *, width: float | None = None, format: str | None = None
+) -> Path:
+    """Writes a figure as a PDF, PNG or SVG file, whole or not at all.
+
+    With a `width` the whole figure is scaled, text and lines too, so that nothing is cut and nothing collides that did
+    not before. A PDF holds its fonts.
 
     Args:
-        path: the file; its ending, .png or .svg, chooses the format.
-        figure: a figure of this package.
+        path: the file.
+        figure: a figure of this package; it is left as it was.
+        width: in inches, such as 3.25 for a column of a paper or 6.75 for a page; by default its own.
+        format: "pdf", "png" or "svg"; by default the path's ending.
 
     Returns:
         The path written.
 
     Raises:
-        ValueError: the ending is another one.
+        ValueError: another format, or a width that is not above zero.
     """
-    ending = Path(path).suffix.lower()
-    if ending == ".svg":
-        return write_text(path, to_svg(figure))
-    if ending != ".png":
-        raise ValueError(f"path: expected an ending .png or .svg, got {os.fspath(path)!r}; choose one of the two")
-    buffer = io.BytesIO()
-    with drawing():
-        # Paper white below, since a PNG cannot follow the page; no version inside, so that equal figures are equal.
-        figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    kind = (format or Path(path).suffix.removeprefix(".")).lower()
+    if kind not in _FORMATS:
+        named = f"format {format!r}" if format else f"{os.fspath(path)!r}"
+        raise ValueError(f"path: expected an ending .pdf, .png or .svg, got {named}; choose one of these")
+    if width is not None and not 0 < width < math.inf:
+        raise ValueError(f"width: expected inches above zero, got {width}; as 3.25")
+    with scaled_to(figure, width):
+        if kind == "svg":
+            return write_text(path, to_svg(figure))
+        buffer = io.BytesIO()
+        with drawing():
+            # Paper white below, since a file cannot follow the page; no version or date: equal figures are equal.
+            told = ("Software",) if kind == "png" else ("Creator", "Producer", "CreationDate")
+            figure.savefig(buffer, format=kind, dpi=300, facecolor="white", metadata=dict.fromkeys(told))
     return write_bytes(path, buffer.getvalue())
 
 

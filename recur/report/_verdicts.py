@@ -7,6 +7,7 @@ from typing import Any
 from recur.report._decades import power_of_ten
 from recur.report._series import clean, name_of
 from recur.report._tables import show
+from recur.report._words import brief
 
 Record = Mapping[str, Any]
 
@@ -25,7 +26,7 @@ def sentence(name: str, summary: Record) -> str:
         44 steps less than a millionth is left". What the record does not hold is not spoken of.
     """
     consequence = _consequence(summary)
-    return f"{clean(name)}: {clean(summary['verdict'])}" + (f": {consequence}" if consequence else "")
+    return f"{clean(name)}: {clean(summary['verdict'], 200)}" + (f": {consequence}" if consequence else "")
 
 
 def verdict_rows(summaries: Sequence[Record], fields: Sequence[str]) -> list[dict[str, Any]]:
@@ -50,7 +51,7 @@ def verdict_rows(summaries: Sequence[Record], fields: Sequence[str]) -> list[dic
             "steps until 1/1,000,000": _horizon(summary, "horizon_1e-6_steps"),
             "λ₁ (nats a step)": summary.get("lyapunov_nats_per_step"),
             "ln κ (nats a step)": summary.get("condition_slope_nats_per_step"),
-            "verdict": clean(summary["verdict"]),
+            "verdict": clean(summary["verdict"], 200),
         }
         for summary in summaries
     ]
@@ -125,6 +126,11 @@ def _horizon(summary: Record, key: str) -> Record | None:
     median = _median(summary, key)
     if median is None or median < 0:
         return None
-    if _inside(median, summary["length"]):
-        return summary[key]
-    return {"median": math.inf, "text": f"≥ {summary['length']}"}
+    if not _inside(median, summary["length"]):
+        return {"median": math.inf, "text": f"≥ {summary['length']}"}
+    spread = summary[key]
+    high = spread.get("p90")
+    if high is not None and high >= summary["length"]:
+        low, middle = (brief(spread.get(part, median)) for part in ("p10", "median"))
+        return {**spread, "text": f"{middle} ({low} to ≥ {summary['length']})"}
+    return spread

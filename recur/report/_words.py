@@ -15,7 +15,7 @@ _MOST_SENTENCES = 16
 
 
 def brief(value: float) -> str:
-    """Writes a number with three digits.
+    """Writes a number with three digits, and a whole one as it is: a lag of 4096 steps is not 4100.
 
     Args:
         value: any number.
@@ -23,6 +23,8 @@ def brief(value: float) -> str:
     Returns:
         The text.
     """
+    if abs(value) < 1e7 and float(value).is_integer():
+        return str(int(value)).replace("-", "−")
     return show(float(f"{value:.3g}")) if math.isfinite(value) else show(float(value))
 
 

@@ -22,11 +22,14 @@ def reaches(curves: Sequence[tuple[str, Record]]) -> list[str]:
     Returns:
         A sentence each.
     """
-    found = [
-        (horizon(np.asarray(record["lag_steps"], float), np.asarray(record["ln_median"], float)), clean(name))
-        for name, record in curves
-    ]
-    return [f"{name}: a thousandth of the gradient at lag 0 reaches {reach(lag)} back" for lag, name in found]
+    return [f"{clean(name)}: a thousandth of the gradient at lag 0 reaches {_reach(rec)} back" for name, rec in curves]
+
+
+def _reach(record: Record) -> str:
+    """Quotes the horizon of the whole curve; older records hold the lags alone that are drawn."""
+    if "horizon_1e-3_steps" in record:
+        return reach((record["horizon_1e-3_steps"], bool(record.get("horizon_1e-3_capped"))))
+    return reach(horizon(np.asarray(record["lag_steps"], float), np.asarray(record["ln_median"], float)))
 
 
 def loss_gradient(data: PlotData) -> list[str]:
@@ -148,11 +151,19 @@ def forget_bias(data: PlotData) -> list[str]:
         keep = np.isfinite(line.y) & (line.y > 0) & (line.x > 0)
         if keep.any():
             ratio = line.y[keep] / line.x[keep]
-            off = float(np.median(np.exp(abs(np.log(ratio)))))
-            sentences.append(
-                f"{line.label}: predicted {_range(line.x[keep])} steps, measured {_range(line.y[keep])}; typically off "
-                f"by a factor of {brief(off)}"
+            factors = np.exp(abs(np.log(ratio)))
+            worst = int(np.argmax(factors))
+            text = (
+                f"{line.label}: predicted {_range(line.x[keep])} steps, measured {_range(line.y[keep])}; off by a "
+                f"factor of {brief(float(np.median(factors)))} in the median"
             )
+            if factors[worst] > 1.1 * np.median(factors):
+                text += f", by {brief(factors[worst])} at worst (predicted {brief(line.x[keep][worst])})"
+            if gone := int((~np.isfinite(line.y)).sum()):
+                text += f"; {gone} more do not halve within the sequence"
+            elif line.band is not None and not np.isfinite(line.band).all():
+                text += "; some seeds do not halve within the sequence: the band is cut there"
+            sentences.append(text)
     if sentences:
         sentences.append("On the dashed line the forget gate alone decides; above it the other paths help to remember")
     return sentences

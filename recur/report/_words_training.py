@@ -5,32 +5,36 @@ import re
 
 import numpy as np
 
-from recur.report._numbers import lowest, middle, spearman, told, value_of
-from recur.report._plot_data import PlotData
+from recur.report._numbers import highest, lowest, middle, spearman, told, value_of
+from recur.report._plot_data import PlotData, Record
 from recur.report._series import clean
-from recur.report._words import brief, horizon, pairs, reach, steps
+from recur.report._words import brief, horizon, pairs, reach
 
 CORRELATION = "spearman"
 TOLD = ("horizon", "gradient at lag ")
 _AT_LAG = re.compile(r"gradient at lag (\d+) over that at lag 0, (at initialisation|after training), ln")
+_MEASURED_TO = "horizon_measured_to_steps"
+_FEWEST_POINTS = 8
+_TOO_FEW = "too few points for a finding"
 _UNDEFINED = "undefined, for one of the two does not vary"
 _HORIZONS = ("horizon at initialisation, steps", "horizon after training, steps", "horizon_lengthened, steps")
 
 
 def trained_lag(data: PlotData) -> list[str]:
     """Says whose horizon grew in training: in nine of ten runs where each run's is known, else by the medians."""
-    sentences, grew, known = [], {True: [], False: []}, False
+    sentences, grew, known = [], {True: [], False: [], None: []}, None
     for name, before, after in pairs(data.lines):
         horizons = [horizon(line.x, line.y) for line in (before, after)]
         texts = [reach(found) for found in horizons]
         own = {n["name"]: n for n in data.numbers if all(n.get(k) == before.record.get(k) for k in ("cell", "run"))}
         if set(_HORIZONS) <= set(own):
-            known = True
+            known = own[_HORIZONS[2]].get("seeds", "the")
             texts = [f"{value_of(own[key])} steps" for key in _HORIZONS[:2]]
-            longer = lowest(own[_HORIZONS[2]]) > 0
+            low, high = lowest(own[_HORIZONS[2]]), highest(own[_HORIZONS[2]])
+            longer = True if low > 0 else False if high <= 0 else None
         else:
             longer = horizons[1][0] > horizons[0][0] or (horizons[1][1] and not horizons[0][1])
-        grew[bool(longer)].append(name)
+        grew[longer if longer is None else bool(longer)].append(name)
         text = f"a thousandth of the gradient reached {texts[0]} back at initialisation, {texts[1]} after training"
         at_lag = {found[2]: (found[1], number) for key, number in own.items() if (found := _AT_LAG.fullmatch(key))}
         if len(at_lag) == 2:
@@ -38,9 +42,11 @@ def trained_lag(data: PlotData) -> list[str]:
             text += f"; of that at lag 0, {value_of(first)} reached the lag of the task, {lag}, then {value_of(last)}"
         sentences.append(f"{name}: {text}")
     if sentences:
-        longer, shorter = (", ".join(dict.fromkeys(names)) or "none" for names in (grew[True], grew[False]))
-        often = ", in nine of ten runs at least" if known else ""
-        return [*sentences, f"Lengthened their horizon{often}: {longer}. Did not: {shorter}"]
+        told = {which: ", ".join(dict.fromkeys(names)) for which, names in grew.items()}
+        often = f", in at least nine tenths of {known} runs" if known else ""
+        text = f"Longer horizon after training{often}: {told[True] or 'none'}"
+        text += f". Longer in some runs and not in others: {told[None]}" if told[None] else ""
+        return [*sentences, text + (f". Not longer{often}: {told[False]}" if told[False] else "")]
     return [f"{line.label}: a thousandth reaches {reach(horizon(line.x, line.y))} back" for line in data.lines]
 
 
@@ -62,7 +68,12 @@ def training_heatmap(data: PlotData) -> list[str]:
     sentences = []
     for record in data.matrices:
         lags, values = np.asarray(record["y"], np.float64), np.asarray(record["values"], np.float64)
-        first, last = (reach(horizon(lags, values[:, column])) for column in (0, -1))
+        if "horizon_first_steps" in record:
+            cap = record.get("horizon_capped_at", math.inf)
+            ends = ((record[f"horizon_{end}_steps"], end) for end in ("first", "last"))
+            first, last = (reach((min(found, cap), found >= cap)) for found, _ in ends)
+        else:
+            first, last = (reach(horizon(lags, values[:, column])) for column in (0, -1))
         sentences.append(
             f"{record['label']}: a thousandth reaches {first} back at training step {brief(record['x'][0])}, "
             f"{last} at step {brief(record['x'][-1])}"
@@ -112,11 +123,12 @@ def horizon_solved(data: PlotData) -> list[str]:
             if math.isnan(middle(number)):
                 sentences.append(f"{named.rpartition(': ')[0]}: {_UNDEFINED}")
             else:
-                sentences.append(f"{named} ({meaning(middle(number))})")
+                sentences.append(f"{named} ({_finding(number)})")
     else:
         for record in data.points:
             value = spearman(record["x"], record["y"])
-            text = _UNDEFINED if math.isnan(value) else f"{brief(value)} ({meaning(value)})"
+            few = len(record["x"]) < _FEWEST_POINTS
+            text = _UNDEFINED if math.isnan(value) else f"{brief(value)} ({_TOO_FEW if few else meaning(value)})"
             sentences.append(f"{record['label']}, rank correlation over {len(record['x'])} points: {text}")
     for record in data.points:
         best = int(np.argmax(record["y"]))
@@ -125,9 +137,19 @@ def horizon_solved(data: PlotData) -> list[str]:
             continue
         sentences.append(
             f"{record['label']}: longest T solved is {brief(record['y'][best])}, by {clean(record['names'][best])} "
-            f"with a horizon of {steps(record['x'][best])} at initialisation"
+            f"with a horizon of {reach((record['x'][best], record['x'][best] >= record.get(_MEASURED_TO, math.inf)))} "
+            "at initialisation"
         )
     return sentences
+
+
+def _finding(number: Record) -> str:
+    """Says what a correlation means, unless its band spans more than one meaning or it stands on few points."""
+    points = re.search(r"over (\d+) points", str(number["name"]))
+    if points and int(points[1]) < _FEWEST_POINTS:
+        return _TOO_FEW
+    meanings = {meaning(end(number)) for end in (lowest, middle, highest)}
+    return meanings.pop() if len(meanings) == 1 else "no finding: the band allows more than one answer"
 
 
 def meaning(correlation: float) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from recur import report
 from recur._checks import brief
 from recur._types import Array, Float, Int, Key
+from recur.study._lag_records import quantiles
 from recur.study._layers import REACH, Layer, measure
 from recur.study._variants import variant
 
@@ -180,8 +181,8 @@ def _records(layer: Layer) -> list[Record]:
     curve = layer.curve
     there = np.arange(len(curve))[:, None] <= layer.lengths
     band = {
-        name: [float(np.quantile(row[ok], level, method="lower")) for row, ok in zip(relative, there, strict=False)]
-        for name, level in (("ln_p10", 0.1), ("ln_p90", 0.9))
+        name: [float(quantiles(row[ok])[which]) for row, ok in zip(relative, there, strict=False)]
+        for name, which in (("ln_p10", 0), ("ln_p90", 2))
     }
     meta = {
         "cell": layer.name,
@@ -215,5 +216,5 @@ def _records(layer: Layer) -> list[Record]:
 
 
 def _spread(values: np.ndarray, median: float) -> Record:
-    low, high = (float(value) for value in np.quantile(values, (0.1, 0.9)))
+    low, _, high = (float(value) for value in quantiles(values))
     return {"median": median, "p10": low, "p90": high, "share": REACH}

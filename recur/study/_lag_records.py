@@ -66,7 +66,8 @@ def records(meta: dict[str, Any], adjoint: np.ndarray, inputs: np.ndarray, param
         lags = kept_lags(len(curves))
         low, middle, high = quantiles(curves[lags])
         spread = {"ln_median": middle.tolist(), "ln_p10": low.tolist(), "ln_p90": high.tolist()}
-        rows.append({"kind": "lag_curve", "quantity": quantity, **meta, "lag_steps": lags.tolist(), **spread})
+        lags_told = {"lag_steps": lags.tolist(), **spread, **_horizon(curves)}
+        rows.append({"kind": "lag_curve", "quantity": quantity, **meta, **lags_told})
     by_path = {
         ".".join(str(entry.key) for entry in path): np.asarray(leaf, np.float64)
         for path, leaf in jax.tree_util.tree_leaves_with_path(parameters)
@@ -81,6 +82,15 @@ def records(meta: dict[str, Any], adjoint: np.ndarray, inputs: np.ndarray, param
     return rows
 
 
+def _horizon(curves: np.ndarray) -> dict[str, Any]:
+    """How far the median of the whole curve keeps a thousandth, and whether it ends before that."""
+    middle = quantiles(curves)[1]
+    if np.isnan(middle).any() or np.isposinf(middle).any() or len(middle) < 3:
+        return {}
+    found = flow.summarize(middle).horizon_steps(1e-3)
+    return {"horizon_1e-3_steps": found, "horizon_1e-3_capped": bool(found == len(middle) - 1)}
+
+
 def summary(adjoint: np.ndarray) -> dict[str, Any]:
     """Rate, half-life, horizons and verdict: of the median curve, with the spread over seeds."""
     finite = ~(np.isnan(adjoint) | np.isposinf(adjoint)).any(axis=0)
@@ -88,6 +98,7 @@ def summary(adjoint: np.ndarray) -> dict[str, Any]:
         return {"verdict": f"not finite: states overflow in {int((~finite).sum())} of {finite.size} seeds"}
     low, middle, high = quantiles(adjoint)
     of_median, of_seeds = flow.summarize(middle), flow.summarize(adjoint)
+    last = of_median.last_lag_steps
 
     def spread(median: float, values: np.ndarray) -> dict[str, float]:
         low, _, high = quantiles(np.asarray(values, np.float64)[None])[:, 0]
@@ -97,7 +108,9 @@ def summary(adjoint: np.ndarray) -> dict[str, Any]:
         "rate_nats_per_step": spread(of_median.rate, of_seeds.rate),
         "half_life_steps": spread(of_median.half_life_steps, of_seeds.half_life_steps),
         "horizon_1e-3_steps": spread(of_median.horizon_steps(1e-3), of_seeds.horizon_steps(1e-3)),
+        "horizon_1e-3_capped": of_median.horizon_steps(1e-3) == last,
         "horizon_1e-6_steps": spread(of_median.horizon_steps(1e-6), of_seeds.horizon_steps(1e-6)),
+        "horizon_1e-6_capped": of_median.horizon_steps(1e-6) == last,
         "verdict": of_median.verdict,
     }
 
@@ -105,14 +118,18 @@ def summary(adjoint: np.ndarray) -> dict[str, Any]:
 def quantiles(curves: np.ndarray) -> np.ndarray:
     """10 %, 50 % and 90 % over the last axis (seeds): ``[3, ...]``.
 
-    Quantiles of the logarithm are logarithms of quantiles; a mean of norms would show the largest seed alone. Where a
-    norm is exactly zero there is nothing to interpolate between -inf and a number, so the lower one is taken; so too
-    where a number of steps is inf.
+    Quantiles of the logarithm are logarithms of quantiles; a mean of norms would show the largest seed alone. Between
+    two seeds they are interpolated, wherever both are finite. Where one is not (a norm that is exactly zero, a number
+    of steps that is inf) there is nothing to interpolate, and the lower one is taken.
     """
     levels = (0.1, 0.5, 0.9)
-    if np.isinf(curves).any():
-        return np.quantile(curves, levels, axis=-1, method="lower")
-    return np.quantile(curves, levels, axis=-1)
+    low, high = (np.quantile(curves, levels, axis=-1, method=method) for method in ("lower", "higher"))
+    finite = np.isfinite(low) & np.isfinite(high)
+    place = np.asarray(levels) * (curves.shape[-1] - 1)
+    share = (place - np.floor(place)).reshape(-1, *(1,) * (curves.ndim - 1))
+    with np.errstate(invalid="ignore"):
+        between = low + share * (high - low)
+    return np.where(finite, between, low)
 
 
 def kept_lags(count: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from recur import cells, flow
 from recur.flow._gate_statistics import _measured, _of_gate
 from recur.nn._recurrences import Seen, call_options, counted, watch
 from recur.study._backward import Path, back
+from recur.study._lag_records import quantiles
 from recur.study._loss_norms import last_output, path_of, traced_losses
 from recur.study._shape import shape_in_words
 
@@ -119,10 +120,7 @@ def median_by_lag(curves: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     there = np.arange(len(curves))[:, None] <= lengths
     kept = int((there.sum(axis=1) * 2 >= there.shape[1]).sum())
     with np.errstate(invalid="ignore"):
-        # Quantiles between -inf and a number have no value; the lower one is taken.
-        return np.array(
-            [np.quantile(row[ok], 0.5, method="lower") for row, ok in zip(curves[:kept], there[:kept], strict=True)]
-        )
+        return np.array([quantiles(row[ok])[1] for row, ok in zip(curves[:kept], there[:kept], strict=True)])
 
 
 def _flat(norms: Any) -> np.ndarray:

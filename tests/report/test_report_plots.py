@@ -201,7 +201,8 @@ def test_ticks_stand_where_their_labels_say(low, high, expected):
         (lambda: report.loss_curves({"a": ([0, 1], [1.0])}, title=""), r"histories\['a'\]"),
         (lambda: report.loss_curves({"a": ([0, 1], [1.0, -2.0])}, title=""), "no log axis holds -2.0"),
         (lambda: report.loss_curves({"a": ([0], [1.0])}, title="", floors={"f": 0}), "no log axis holds 0.0"),
-        (lambda: report.save_figure("a.pdf", None), "ending .png or .svg"),
+        (lambda: report.save_figure("a.eps", None), "ending .pdf, .png or .svg"),
+        (lambda: report.save_figure("a.pdf", None, width=0.0), "width: expected inches above zero"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, message):

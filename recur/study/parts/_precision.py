@@ -77,7 +77,11 @@ def _curves(setup: Setup, name: str, cell: cells.Cell, xs: np.ndarray, meta: Rec
 
 @functools.partial(jax.jit, static_argnames="cell")
 def _plain(cell: cells.Cell, params: Any, xs: jax.Array) -> jax.Array:
-    """Norms as anyone would write them: `jax.grad` to every state, then the root of the sum of squares, ``[L, S]``."""
+    """Norms of what `jax.grad` gives at every state, ``[L, S]``.
+
+    They are scaled by the largest entry, so that they vanish where every entry of the gradient has left the format, and
+    not where their squares have.
+    """
 
     def one(params: Any, xs: jax.Array) -> jax.Array:
         start = cell.initial_state((), xs.dtype)
@@ -96,8 +100,10 @@ def _plain(cell: cells.Cell, params: Any, xs: jax.Array) -> jax.Array:
             return jnp.sum(output) * output.shape[-1] ** -0.5
 
         gradients = jax.tree.leaves(jax.grad(loss)(moved))
-        squares = sum(jnp.sum(jnp.square(leaf), axis=tuple(range(1, leaf.ndim))) for leaf in gradients)
-        return jnp.sqrt(squares)[::-1]
+        flat = jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in gradients], axis=1)
+        largest = jnp.abs(flat).max(axis=1, keepdims=True)
+        scaled = flat / jnp.where(largest > 0, largest, 1)
+        return (largest[:, 0] * jnp.linalg.norm(scaled, axis=1))[::-1]
 
     return jax.vmap(one, in_axes=(0, 1), out_axes=1)(params, xs)
 

@@ -98,12 +98,16 @@ def _lag_records(label: str, curves: np.ndarray, losses: np.ndarray, lag: int, m
         f"gradient at lag {lag} over that at lag 0, after training, ln": relative[-1, lag],
         "loss over that of the best guess, after training": losses[-1],
     }
+    capped = ("horizon at initialisation, steps", "horizon after training, steps")
     return [
         *(
             series(LAGS, f"{label}, {state}", kept, relative[look][kept], {**meta, "state": state})
             for state, look in (("init", 0), ("trained", -1))
         ),
-        *(number(LAGS, name, values, meta) for name, values in numbers.items()),
+        *(
+            number(LAGS, name, values, {**meta, "capped_at": curves.shape[1] - 1} if name in capped else meta)
+            for name, values in numbers.items()
+        ),
     ]
 
 
@@ -117,8 +121,15 @@ def _heatmap(label: str, at: tuple[int, ...], curves: np.ndarray, meta: Record) 
         "x": list(at),
         "y": kept.tolist(),
         "values": values.T.tolist(),
+        **_moved(curves),
         **meta,
     }
+
+
+def _moved(curves: np.ndarray) -> Record:
+    """The horizons of the first and the last look, from whole curves: medians over seeds, as the numbers beside."""
+    first, last = (float(np.nanmedian(_tasks.horizons(curves[look]))) for look in (0, -1))
+    return {"horizon_first_steps": first, "horizon_last_steps": last, "horizon_capped_at": curves.shape[1] - 1}
 
 
 def kept_lags(count: int) -> np.ndarray:
