@@ -19,7 +19,7 @@ from recur.train._data import as_data
 from recur.train._evaluate import Sums, add, batch_size, means, weighed
 from recur.train._fit import check_data_axis, make_plan
 from recur.train._hooks import Hooks
-from recur.train._json import as_json, from_json
+from recur.train._json import as_json, from_json, is_json
 from recur.train._loss import Loss
 from recur.train._mesh import BATCH, SEED, batch_axis, place
 from recur.train._method import Method, MethodOptions, as_method
@@ -124,6 +124,7 @@ class _FromHost:
     def __init__(self, plan: Plan, iterator: Any, validation: Iterable[PyTree] | None, data_axis: int | None):
         self._static = {"plan": plan, "data_axis": data_axis}
         self._iterator, self._validation = iterator, validation
+        self._can_go_back = isinstance(iterator, BatchIterator) and is_json(iterator.get_state())
         self._first, self._sums, self._shapes = None, None, set()
         # For a batch that must be looked at again: the one read first, and where the iterator stood before which step.
         self._held, self._mark = None, None
@@ -146,7 +147,7 @@ class _FromHost:
     def advance(self, state: TrainState, log: Log, start: int, stop: int, total: int) -> tuple[TrainState, Log]:
         plan = self._static["plan"]
         self._held = None if self._first is None else (start, self._first)
-        if isinstance(self._iterator, BatchIterator):
+        if self._can_go_back:
             self._mark = start + (self._first is not None), self.position()
         given = ("state", "log")
         take = program(run_batch, donate=given, **self._static)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -153,9 +154,12 @@ def _is_step(name: str) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    """Returns whether a folder has anything of a checkpoint."""
+    """Returns whether a folder has anything of a checkpoint; raises FileNotFoundError if there is nothing."""
     parts = (_manifest.NAME, PROGRESS, STATE, HISTORY)
-    return path.is_dir() and not path.is_symlink() and any(os.path.lexists(path / part) for part in parts)
+    if stat.S_ISDIR(path.lstat().st_mode) and any(os.path.lexists(path / part) for part in parts):
+        return True
+    path.lstat()
+    return False
 
 
 def _warn(damage: str) -> None:

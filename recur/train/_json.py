@@ -46,6 +46,15 @@ def as_json(name: str, value: Any) -> Any:
     )
 
 
+def is_json(value: Any) -> bool:
+    """Returns whether `as_json` takes a value."""
+    try:
+        as_json("", value)
+    except TypeError:
+        return False
+    return True
+
+
 def from_json(value: Any) -> Any:
     """Returns what `as_json` was given, bytes among them; what it made of tuples stays a list."""
     if isinstance(value, list):

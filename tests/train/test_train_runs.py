@@ -276,6 +276,8 @@ def test_a_place_that_cannot_be_saved_or_gone_to_is_named(tmp_path):
 
     with pytest.raises(TypeError, match=r"batches: get_state\(\): expected numbers, texts, lists and dicts"):
         run("set", 2)
+    # Where nothing is saved, there is nothing to go back to.
+    assert train.fit_batches(start(), loss, SGD, Loader("set"), steps=2).finished
     run("own", 2)
     (tmp_path / "own").rename(tmp_path / "stuck")
     with pytest.raises(ValueError, match="expected an iterator that set_state moves to {'at': 2, 'seen': 0}, got"):
