@@ -119,7 +119,7 @@ def show(value: Any) -> str:
         if value.get("median") is None:
             return NOTHING
         middle, low, high = (_show_number(value.get(key), 3) for key in ("median", "p10", "p90"))
-        return f"{middle} ({low} to {high})"
+        return f"{middle} ({low} to {high})" if {"p10", "p90"} & set(value) else middle
     if isinstance(value, int) and not -(10**300) < value < 10**300:
         value = _number(value)
     return _show_number(value, 4) if isinstance(value, float) else str(value)

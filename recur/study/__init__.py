@@ -4,6 +4,7 @@ from recur.study._command import page_main
 from recur.study._command import study_main
 from recur.study._config import PRESETS
 from recur.study._config import Config
+from recur.study._diagnose_command import diagnose_main
 from recur.study._diagnosis import Diagnosis
 from recur.study._diagnosis import diagnose
 from recur.study._executors import Workers
@@ -21,6 +22,7 @@ __all__ = [
     "Study",
     "Workers",
     "diagnose",
+    "diagnose_main",
     "loss_log_norms",
     "measure",
     "page_main",

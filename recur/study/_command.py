@@ -98,14 +98,14 @@ def study_main(argv: Sequence[str], *, program: str = "recur study") -> int:
     Returns:
         0; 1 where a job failed; 2 for a wrong argument, told in one line on standard error; 130 for Ctrl-C.
     """
-    return _guarded(program, STUDY, study_flags(), argv, _study)
+    return guarded(program, STUDY, study_flags(), argv, _study)
 
 
 def page_main(argv: Sequence[str], *, program: str = "recur page") -> int:
     """Runs `recur page` with the arguments that follow its name; exit codes as `study_main`."""
     values = flags.FlagValues()
     flags.DEFINE_string("out", None, "Folder of the page; by default that of the run.", flag_values=values)
-    return _guarded(program, PAGE, values, argv, _page)
+    return guarded(program, PAGE, values, argv, _page)
 
 
 def _study(values: flags.FlagValues, names: Sequence[str]) -> int:
@@ -173,13 +173,14 @@ def _executor(values: flags.FlagValues) -> Iterator[Any]:
         yield None
 
 
-def _guarded(
+def guarded(
     program: str,
     usage: str,
     values: flags.FlagValues,
     argv: Sequence[str],
     run: Callable[[flags.FlagValues, Sequence[str]], int],
 ) -> int:
+    """Parses flags and runs a command; what is wrong is told in one line, with exit code 2."""
     if {"-h", "--help"} & set(argv):
         print(usage + values.get_help())
         return 0

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from recur import report
+from recur import flow, report
 from recur._checks import brief
 from recur._types import Array, Float, Int, Key
 from recur.study._lag_records import quantiles
-from recur.study._layers import REACH, Layer, measure
+from recur.study._layers import Layer, horizons, measure
 from recur.study._variants import variant
 
 if TYPE_CHECKING:
@@ -192,12 +192,16 @@ def _records(layer: Layer) -> list[Record]:
         "state": layer.model,
     }
     reach, capped = _reach(layer)
+    millionth = horizons(layer.log_norms, 1e-6)
     summary = {
         "kind": "summary",
         **meta,
+        "rate_nats_per_step": {"median": float(flow.summarize(curve).rate) if len(curve) >= 3 else math.nan},
         "half_life_steps": {"median": layer.half_life_steps},
         "horizon_1e-3_steps": _spread(layer.horizons, reach),
-        "capped": capped,
+        "horizon_1e-3_capped": capped,
+        "horizon_1e-6_steps": _spread(millionth, float(np.median(millionth))),
+        "horizon_1e-6_capped": bool((millionth >= layer.lengths).mean() >= 0.5),
         "gates_that_saturate": _row(layer)["gates that saturate"] or "none",
         "verdict": layer.verdict,
     }
@@ -217,4 +221,4 @@ def _records(layer: Layer) -> list[Record]:
 
 def _spread(values: np.ndarray, median: float) -> Record:
     low, _, high = (float(value) for value in quantiles(values))
-    return {"median": median, "p10": low, "p90": high, "share": REACH}
+    return {"median": median, "p10": low, "p90": high}

@@ -151,9 +151,8 @@ def _gates(taken: Path) -> dict[str, float]:
     prepared = cell.prepare(taken.params)
     before = jax.tree.map(lambda leaf: leaf[:-1], taken.visited)
     values = cell.activate(cell.project(prepared, taken.xs), cell.recurrent_share(prepared, before[0]))
-    counts = np.asarray(taken.mask)
     found = {}
     for gate, activation in _measured(cell):
-        statistics = _of_gate(activation, getattr(values, gate)[counts])
+        statistics = _of_gate(activation, getattr(values, gate), taken.mask)
         found[gate] = float(statistics.saturated_low + statistics.saturated_high)
     return found

@@ -179,9 +179,7 @@ def test_horizon_is_told_as_it_is():
     name = "spearman rank correlation over 9 points"
     against = words("horizon_solved", number("horizon_solved", name, spread(-0.8, -0.5, 0.1), task="copy"))
     meaning = "no finding: the band allows more than one answer"
-    assert against == [
-        "copy, rank correlation over 9 points: −0.5 (−0.8 to 0.1) (no finding: the band allows more than one answer)"
-    ]
+    assert against == [f"copy, rank correlation over 9 points: −0.5 (−0.8 to 0.1) ({meaning})"]
     (nothing,) = words("horizon_solved", number("horizon_solved", name, np.nan, task="copy"))
     assert nothing == "copy, rank correlation over 9 points: undefined, for one of the two does not vary"
 
