@@ -24,7 +24,7 @@ ALLOWED = {
     "_checks": set(),
     "_files": set(),
     "cells": BASE,
-    "engines": {*BASE, "cells._base", "cells._facts"},
+    "engines": {*BASE, "cells._base", "cells._facts", "cells._pointwise_cell"},
     "flow": {*BASE, "cells", "engines"},
     "nn": {*BASE, "cells", "engines"},
     "interop": {*BASE, "cells", "nn"},

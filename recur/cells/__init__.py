@@ -3,7 +3,6 @@
 from recur.cells._antisymmetric import antisymmetric
 from recur.cells._base import Affine
 from recur.cells._base import Cell
-from recur.cells._base import FactoredCell
 from recur.cells._base import output_size
 from recur.cells._base import parameter_shapes
 from recur.cells._base import state_type
@@ -24,8 +23,9 @@ from recur.cells._lru import lru
 from recur.cells._lstm import lstm
 from recur.cells._min_gru import min_gru
 from recur.cells._orthogonal import orthogonal
-from recur.cells._pointwise import PointwiseCell
 from recur.cells._pointwise import pointwise
+from recur.cells._pointwise_cell import FactoredCell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.cells._stacked import stacked
 from recur.cells._table import CELLS
 

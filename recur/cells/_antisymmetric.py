@@ -11,7 +11,8 @@ from jax.nn import sigmoid
 from recur._checks import check_bool, check_number
 from recur._types import Array, Float, Params
 from recur.cells._init import Gaussian, InitSpec, per_gate
-from recur.cells._pointwise import PointwiseCell, pointwise
+from recur.cells._pointwise import pointwise
+from recur.cells._pointwise_cell import PointwiseCell
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

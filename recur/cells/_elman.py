@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from recur._checks import is_one_of
 from recur.cells._init import InitSpec
-from recur.cells._pointwise import Activation, PointwiseCell, pointwise
+from recur.cells._pointwise import Activation, pointwise
+from recur.cells._pointwise_cell import PointwiseCell
 
 ACTIVATIONS: dict[str, Activation | None] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "identity": None}
 

@@ -13,7 +13,8 @@ from recur._types import Array, Float, Key, Params, State
 from recur.cells._base import Cell, state_type
 from recur.cells._gates import GateInit, gate_init, gate_product, project_gates
 from recur.cells._init import Chrono, Constant, InitSpec
-from recur.cells._pointwise import PointwiseCell, pointwise
+from recur.cells._pointwise import pointwise
+from recur.cells._pointwise_cell import PointwiseCell
 
 
 def _interpolate(z: jax.Array, n: jax.Array, h: jax.Array) -> jax.Array:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from recur._checks import is_one_of
 from recur.cells._init import InitSpec
-from recur.cells._pointwise import PointwiseCell, pointwise
+from recur.cells._pointwise import pointwise
+from recur.cells._pointwise_cell import PointwiseCell
 
 
 def _ind_rnn(gate, state) -> Mapping[str, jax.Array]:

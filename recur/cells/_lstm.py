@@ -8,7 +8,8 @@ from jax.nn import sigmoid
 
 from recur._checks import check_number
 from recur.cells._init import Chrono, InitSpec
-from recur.cells._pointwise import PointwiseCell, pointwise
+from recur.cells._pointwise import pointwise
+from recur.cells._pointwise_cell import PointwiseCell
 
 
 @pointwise(

@@ -6,7 +6,8 @@ import jax
 from jax.nn import sigmoid
 
 from recur.cells._init import InitSpec
-from recur.cells._pointwise import PointwiseCell, pointwise
+from recur.cells._pointwise import pointwise
+from recur.cells._pointwise_cell import PointwiseCell
 
 
 @pointwise(state=("h",), gates={"z": sigmoid, "n": None}, recurrence="none", write="z", name="min_gru")

@@ -12,7 +12,8 @@ from recur._checks import check_positive, is_one_of
 from recur._types import Array, Float, Key, Params
 from recur.cells._elman import ACTIVATIONS
 from recur.cells._init import InitSpec
-from recur.cells._pointwise import PointwiseCell, pointwise
+from recur.cells._pointwise import pointwise
+from recur.cells._pointwise_cell import PointwiseCell
 
 MODRELU = "modrelu"
 

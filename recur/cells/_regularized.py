@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from recur._types import Array, Float, Key, Params, PyTree, State
-from recur.cells._base import Cell, FactoredCell
+from recur.cells._base import Cell
+from recur.cells._pointwise_cell import PointwiseCell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ class MaskedRecurrenceCell(Cell):
         batch_shape: ``*B``.
     """
 
-    cell: FactoredCell
+    cell: PointwiseCell
     batch_shape: tuple[int, ...]
 
     def init(self, key: Key[Array, ""], input_size: int, dtype: Any = jnp.float32) -> Params:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from recur.cells._base import Affine, FactoredCell, parameter_shapes
+from recur.cells._base import Affine, parameter_shapes
 from recur.cells._facts import facts
 
 
@@ -27,7 +27,7 @@ class Structure(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def structure(cell: FactoredCell) -> Structure:
+def structure(cell: Any) -> Structure:
     """Reads the structure off the program of a step, traced for the cell's own number of units.
 
     The step of one unit is that of every unit if all are computed alike, and as in a cell of a single unit.
@@ -49,7 +49,7 @@ def structure(cell: FactoredCell) -> Structure:
     return Structure(affine, found.mixes_units(), unlike, found.only_reverse)
 
 
-def affine_parts(cell: FactoredCell, prepared: Any, projected: jax.Array) -> Affine | None:
+def affine_parts(cell: Any, prepared: Any, projected: jax.Array) -> Affine | None:
     """Returns decay and drive of a step that is affine in the state, unit by unit; None of another one."""
     if not structure(cell).affine:
         return None
@@ -59,7 +59,7 @@ def affine_parts(cell: FactoredCell, prepared: Any, projected: jax.Array) -> Aff
     return Affine(decay, drive)
 
 
-def _facts(cell: FactoredCell) -> Any:
+def _facts(cell: Any) -> Any:
     """Facts of the step from the state, per-unit weights and both shares of the gates; a product is not part of it."""
 
     def shapes(params: Any, x: jax.Array) -> tuple:

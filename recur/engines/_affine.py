@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur._types import State
-from recur.cells._base import Cell, FactoredCell
+from recur.cells._base import Cell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._linear import How, linear_recurrence, start_with
 from recur.engines._reach import over
 from recur.engines._steps import Steps, hold, plain_scan
@@ -25,7 +26,7 @@ def _check_affine(cell: Cell) -> None:
 
     The declared ones are read off their program and need no check.
     """
-    if isinstance(cell, FactoredCell):
+    if isinstance(cell, PointwiseCell):
         return
     xs = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
     with jax.ensure_compile_time_eval():

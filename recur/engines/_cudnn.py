@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax.experimental import rnn
 
 from recur._types import Array, Float, Params, State
-from recur.cells._base import Cell, FactoredCell
+from recur.cells._base import Cell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._base import Info, Problem
 from recur.engines._linear import How, linear_recurrence, shifted, start_with
 
@@ -36,7 +37,7 @@ class Cudnn:
         platform = jax.default_backend()
         return "" if platform == "gpu" else f"cuDNN needs an NVIDIA GPU, and JAX runs on {platform} here"
 
-    def run(self, cell: FactoredCell, problem: Problem) -> tuple[State, Info]:
+    def run(self, cell: PointwiseCell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`).
 
         Raises:
@@ -84,7 +85,7 @@ def _flat(params: Params) -> Float[Array, "P"]:
     return jnp.concatenate([rows(params["kernel"]), rows(params["recurrent_kernel"]), bias, jnp.zeros_like(bias)])
 
 
-def _states(cell: FactoredCell, problem: Problem, hidden: jax.Array) -> State:
+def _states(cell: PointwiseCell, problem: Problem, hidden: jax.Array) -> State:
     """Returns h and c of every step, from h: c is a linear recurrence where the gates are known."""
     prepared, start = cell.prepare(problem.params), problem.start
     before = shifted(hidden, start.h)

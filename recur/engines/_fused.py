@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from recur._types import State
-from recur.cells._base import Cell, FactoredCell
+from recur.cells._base import Cell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._base import Info, Problem
 from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
 from recur.engines._steps import Steps
@@ -50,13 +51,13 @@ class Fused:
 
     def refusal(self, cell: Cell) -> str:
         """Says what the cell lacks: a step that works unit by unit, of functions that are compiled."""
-        if not isinstance(cell, FactoredCell):
+        if not isinstance(cell, PointwiseCell):
             return "its step is not declared unit by unit, as recur.cells.pointwise does"
         if importlib.util.find_spec("llvmlite") is None:
             return "the kernels are compiled by llvmlite, which is not installed"
         return refusal(cell)
 
-    def run(self, cell: FactoredCell, problem: Problem) -> tuple[State, Info]:
+    def run(self, cell: PointwiseCell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`)."""
         other = without_kernel(problem.dtype, jax.default_backend())
         info = Info(engine="fused", reason="asked for" + (f", by jax.lax.scan for {other}" if other else ""))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from recur._types import Array, Float, PyTree, State
-from recur.cells._base import FactoredCell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._linear import How, apply, linear_recurrence, start_with
 from recur.engines._reach import over
 from recur.engines._steps import Steps, before_each, linear_scan, shield
@@ -26,7 +26,7 @@ class JacobianForm(NamedTuple):
 
 
 def jacobians(
-    cell: FactoredCell, form: JacobianForm, prepared: Any, before: State, projected: PyTree, kept: PyTree
+    cell: PointwiseCell, form: JacobianForm, prepared: Any, before: State, projected: PyTree, kept: PyTree
 ) -> jax.Array:
     """Returns the Jacobian of every step with respect to the state it began with."""
     push = functools.partial(cell.update_tangent, prepared, before, projected, kept, None)
@@ -74,7 +74,7 @@ def solve(form: JacobianForm, blocks: jax.Array, drive: State, d_steps: Steps) -
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def at_solution(cell: FactoredCell, form: JacobianForm | None, steps: Steps, states: State) -> State:
+def at_solution(cell: PointwiseCell, form: JacobianForm | None, steps: Steps, states: State) -> State:
     """Returns the solution `states` with the derivative that a run step by step has there.
 
     In parallel over time with an exact `form` of the Jacobian; step by step with None.
@@ -84,7 +84,7 @@ def at_solution(cell: FactoredCell, form: JacobianForm | None, steps: Steps, sta
 
 @at_solution.defjvp
 def _tangent_at_solution(
-    cell: FactoredCell, form: JacobianForm | None, primals: tuple, tangents: tuple
+    cell: PointwiseCell, form: JacobianForm | None, primals: tuple, tangents: tuple
 ) -> tuple[State, State]:
     (steps, found), (d_steps, _) = primals, tangents
     states = at_solution(cell, form, steps, found)

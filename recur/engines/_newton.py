@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from recur._checks import brief, check_number, check_positive, is_one_of
 from recur._types import Array, Float, PyTree, State
-from recur.cells._base import Cell, FactoredCell
+from recur.cells._base import Cell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._base import Info, Problem
 from recur.engines._jacobian import JacobianForm, at_solution, jacobians, solve
 from recur.engines._linear import shifted
@@ -62,13 +63,13 @@ class Newton:
 
     def refusal(self, cell: Cell) -> str:
         """Says why `cell` cannot be run, or nothing."""
-        if not isinstance(cell, FactoredCell):
+        if not isinstance(cell, PointwiseCell):
             return "its step is not declared as pointwise"
         if cell.structure.only_reverse:
             return "its step holds a function with jax.custom_vjp, whose Jacobian JAX does not give forwards"
         return ""
 
-    def run(self, cell: FactoredCell, problem: Problem) -> tuple[State, Info]:
+    def run(self, cell: PointwiseCell, problem: Problem) -> tuple[State, Info]:
         """Runs the cell (see `Engine.run`)."""
         steps = problem.prepared(cell)
         form = self._form(cell, steps.start)
@@ -80,7 +81,7 @@ class Newton:
         states = at_solution(cell, form if form.exact else None, steps, states)
         return states, Info("newton", "asked for; falls back to scan", iterations, residual, converged)
 
-    def _form(self, cell: FactoredCell, start: State) -> JacobianForm:
+    def _form(self, cell: PointwiseCell, start: State) -> JacobianForm:
         units = jax.tree.leaves(start)[0].shape[-1]
         size = units * len(jax.tree.leaves(start))
         diagonal = cell.own_units and not cell.structure.mixes_units
@@ -98,7 +99,7 @@ class Newton:
         return 32 * resolution if self.tol is None else self.tol
 
     def _search(
-        self, cell: FactoredCell, form: JacobianForm, steps: Steps
+        self, cell: PointwiseCell, form: JacobianForm, steps: Steps
     ) -> tuple[State, jax.Array, Float[Array, ""]]:
         prepared, projected, start, restart, mask, reset = steps
 

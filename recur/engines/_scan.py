@@ -10,7 +10,8 @@ import jax
 
 from recur._checks import brief, check_positive, is_one_of
 from recur._types import State
-from recur.cells._base import Cell, FactoredCell
+from recur.cells._base import Cell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._affine import affine_scan
 from recur.engines._base import Info, Problem
 from recur.engines._chunks import Chunk, check_chunk, chunk_steps, in_chunks
@@ -22,7 +23,7 @@ from recur.engines._steps import Steps, lean_scan, plain_scan, shielded_scan
 class Scan:
     """Runs any cell step by step with `jax.lax.scan`; the input's share is computed for many steps at once.
 
-    The gradient of a `FactoredCell`, such as `pointwise` declares, works on what the forward pass kept of the gates;
+    The gradient of a `PointwiseCell` works on what the forward pass kept of the gates;
     a cell whose step is affine in the state runs as a linear recurrence, its readout outside the loop; any other cell
     is differentiated by JAX. All are exact and take every transformation.
 
@@ -114,6 +115,6 @@ def _fastest(cell: Cell, problem: Problem, unroll: int) -> Callable[[Steps], Sta
     """Returns the scan that suits the cell's structure; all give the same values."""
     if cell.is_affine:
         return functools.partial(affine_scan, cell, How(unroll=unroll))
-    if isinstance(cell, FactoredCell):
+    if isinstance(cell, PointwiseCell):
         return functools.partial(lean_scan, cell, unroll)
     return functools.partial(plain_scan if problem.reset is None else shielded_scan, cell, unroll)

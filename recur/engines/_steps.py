@@ -5,7 +5,7 @@
 Everything is selected, nothing multiplied by zero, in values and in derivatives: what stands before a reset does not
 reach what follows it, not even where it is no number.
 
-The tangent of a whole run is one linear scan over what the forward scan kept. For a `FactoredCell` that is
+The tangent of a whole run is one linear scan over what the forward scan kept. For a `PointwiseCell` that is
 
     d_sums_t = d_projected_t + h_{t-1} dU + dh_{t-1} U,    ds_t = update_tangent(d_sums_t, ds_{t-1})
 
@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from recur._types import Array, Bool, PyTree, State
-from recur.cells._base import Cell, FactoredCell
+from recur.cells._base import Cell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._linear import shifted
 from recur.engines._reach import guard, over, select, spoilt
 
@@ -143,11 +144,11 @@ def _apart(tree: PyTree) -> tuple[list[jax.Array], Callable[[list[jax.Array]], P
 
 
 lean_scan = jax.custom_jvp(plain_scan, nondiff_argnums=(0, 1))
-"""`plain_scan` for a `FactoredCell`: the same values, derivatives by the rule below."""
+"""`plain_scan` for a `PointwiseCell`: the same values, derivatives by the rule below."""
 
 
 @lean_scan.defjvp
-def _tangent_of_run(cell: FactoredCell, unroll: int, primals: tuple, tangents: tuple) -> tuple[State, State]:
+def _tangent_of_run(cell: PointwiseCell, unroll: int, primals: tuple, tangents: tuple) -> tuple[State, State]:
     (steps,), (d_steps,) = primals, tangents
     states, kept = keeping_scan(cell, steps, unroll)
     before = before_each(states, steps.start, steps.restart, steps.reset)
@@ -189,7 +190,7 @@ def shield(steps: Steps, before: State, states: State, kept: PyTree) -> Shielded
     return Shielded(select(gone, steps.restart, before), kept, steps, gone)
 
 
-def keeping_scan(cell: FactoredCell, steps: Steps, unroll: int = 1) -> tuple[State, PyTree]:
+def keeping_scan(cell: PointwiseCell, steps: Steps, unroll: int = 1) -> tuple[State, PyTree]:
     """Returns the states of `plain_scan`, and what is kept of the gates at every step."""
 
     def step(before: State, projected: PyTree) -> tuple[State, PyTree]:
@@ -200,7 +201,7 @@ def keeping_scan(cell: FactoredCell, steps: Steps, unroll: int = 1) -> tuple[Sta
 
 
 def linear_scan(
-    cell: FactoredCell, before: State, kept: PyTree, steps: Steps, d_steps: Steps, unroll: int = 1
+    cell: PointwiseCell, before: State, kept: PyTree, steps: Steps, d_steps: Steps, unroll: int = 1
 ) -> State:
     """Returns the tangents of all states of a run, from the state before each step and what was kept there."""
     share = cell.recurrent_share(d_steps.prepared, before[0], of_tangent=True)
@@ -209,7 +210,7 @@ def linear_scan(
 
 
 def tangent_scan(
-    cell: FactoredCell,
+    cell: PointwiseCell,
     before: State,
     kept: PyTree,
     steps: Steps,
@@ -217,7 +218,7 @@ def tangent_scan(
     entering: tuple[PyTree, PyTree],
     unroll: int = 1,
 ) -> State:
-    """Returns the tangents of all states from those of what enters step by step (`FactoredCell.input_tangent`)."""
+    """Returns the tangents of all states from those of what enters step by step (`PointwiseCell.input_tangent`)."""
 
     @_recomputed
     def push(d_before: State, inputs: tuple) -> tuple[State, None]:

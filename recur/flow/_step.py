@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from recur._types import Array, Bool, Float, Int, Params, State
-from recur.cells import Cell, FactoredCell
+from recur.cells import Cell, PointwiseCell
 from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
 
@@ -82,7 +82,7 @@ def tangent_map(
     cell: Cell, prepared: Any, before: State, projected: Any, *, declared: bool = True
 ) -> Callable[[State], State]:
     """Returns ``ds -> J ds`` of the step that leaves the state `before`."""
-    if not (declared and isinstance(cell, FactoredCell)):
+    if not (declared and isinstance(cell, PointwiseCell)):
         return jax.linearize(lambda state: cell.advance(prepared, state, projected), before)[1]
     kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from recur._checks import brief, check_whole
 from recur._types import Array, Float, Int, Key, Params, PyTree
 from recur.cells import Cell
-from recur.cells._base import FactoredCell, parameter_shapes
+from recur.cells._base import parameter_shapes
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.cells._regularized import MaskedRecurrenceCell, ZoneoutCell
 from recur.nn._dropout import check_rate, drop
 
@@ -132,7 +133,7 @@ class VariationalDropout(_OneRate):
 
     def lack(self, cell: Cell, input_size: int) -> str:
         """Says that there is no such product, or nothing."""
-        if not isinstance(cell, FactoredCell):
+        if not isinstance(cell, PointwiseCell):
             return "no product that is declared apart from its step, as recur.cells.pointwise does"
         prepared, state = jax.eval_shape(
             lambda params: (cell.prepare(params), cell.initial_state()), parameter_shapes(cell, input_size)

@@ -6,17 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from recur._types import Array, Float, PyTree, State
-from recur.cells._base import FactoredCell, add_bias
+from recur.cells._base import add_bias
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._steps import Steps, before_each, shield
 from recur.engines.kernels._runs import run_forward, run_linear
 from recur.engines.kernels._trees import Known, Linear
 
 
-def fused_scan(cell: FactoredCell, bias: Float[Array, "N"], steps: Steps) -> State:
+def fused_scan(cell: PointwiseCell, bias: Float[Array, "N"], steps: Steps) -> State:
     """Returns the state after every step, leaves ``[T, *B, H]`` (see `Engine.run`).
 
-    The input's share comes in two parts, ``steps.projected`` and `bias` (see `FactoredCell.input_product`): a pass over
-    all of it is saved.
+    The input's share comes in two parts, ``steps.projected`` and `bias` (see `PointwiseCell.input_product`): a pass
+    over all of it is saved.
     """
     prepared, product, start, restart, mask, reset = steps
     batch = product.shape[1:-1]
@@ -35,12 +36,12 @@ def fused_scan(cell: FactoredCell, bias: Float[Array, "N"], steps: Steps) -> Sta
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _scan(cell: FactoredCell, known: Known) -> State:
+def _scan(cell: PointwiseCell, known: Known) -> State:
     return run_forward(cell, known, keep=False)[0]
 
 
 @_scan.defjvp
-def _tangent(cell: FactoredCell, primals: tuple, tangents: tuple) -> tuple[State, State]:
+def _tangent(cell: PointwiseCell, primals: tuple, tangents: tuple) -> tuple[State, State]:
     (known,), (d_known,) = primals, tangents
     states, kept = run_forward(cell, known, keep=True)
     d_projected = add_bias(d_known.projected, d_known.bias)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from llvmlite import ir
 
 from recur._types import PyTree
-from recur.cells._base import FactoredCell
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines.kernels._backward import define_backward
 from recur.engines.kernels._code import ALIGNED, BYTES
 from recur.engines.kernels._forward import define_forward
@@ -32,12 +32,12 @@ class Kind(NamedTuple):
     """
 
     direction: str
-    cell: FactoredCell
+    cell: PointwiseCell
     depth: int
     given: tuple[int, ...] = ()
 
 
-def kernel_forward(known: Known, *, networks: bool, cell: FactoredCell, keep: bool) -> tuple[PyTree, PyTree]:
+def kernel_forward(known: Known, *, networks: bool, cell: PointwiseCell, keep: bool) -> tuple[PyTree, PyTree]:
     """Returns states after every step, and with `keep` what is kept of the gates.
 
     With `networks` all arrays, those of the results too, have a first axis of networks that run side by side.
@@ -57,7 +57,7 @@ def kernel_forward(known: Known, *, networks: bool, cell: FactoredCell, keep: bo
 
 
 def kernel_backward(
-    both: tuple[Known, PyTree], *, networks: bool, cell: FactoredCell, given: tuple[int, ...]
+    both: tuple[Known, PyTree], *, networks: bool, cell: PointwiseCell, given: tuple[int, ...]
 ) -> Linear:
     """Returns the cotangents of what enters linearly, from those of the fields `given` of all states."""
     known, cotangents = both

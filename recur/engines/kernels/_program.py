@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 
 from recur._types import PyTree
-from recur.cells._base import FactoredCell, parameter_shapes
+from recur.cells._base import parameter_shapes
 from recur.cells._facts import reads
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines.kernels._evaluate import UnsupportedError, check_supported
 from recur.engines.kernels._trees import Known, Linear
 
@@ -39,7 +40,7 @@ class Operands:
 
 
 @functools.lru_cache(maxsize=256)
-def operands(cell: FactoredCell) -> Operands:
+def operands(cell: PointwiseCell) -> Operands:
     """Returns the arrays of a step of a cell, as shapes."""
 
     def make(params: Any, x: jax.Array) -> Operands:
@@ -55,7 +56,7 @@ def operands(cell: FactoredCell) -> Operands:
     return Operands(**shapes)
 
 
-def forward(cell: FactoredCell) -> ClosedJaxpr:
+def forward(cell: PointwiseCell) -> ClosedJaxpr:
     """Returns ``(weights, state, projected, share) -> (state, kept)`` of one step."""
 
     def step(weights: Any, state: Any, projected: Any, share: Any) -> tuple:
@@ -68,7 +69,7 @@ def forward(cell: FactoredCell) -> ClosedJaxpr:
     return jax.make_jaxpr(step)(of.weights, of.state, of.projected, of.share)
 
 
-def backward(cell: FactoredCell) -> ClosedJaxpr:
+def backward(cell: PointwiseCell) -> ClosedJaxpr:
     """Returns the transpose of a step's tangent.
 
     ``(weights, state, projected, kept, cotangent) -> (weights, state, sums, split)``, all of the result cotangents; of
@@ -87,7 +88,7 @@ def backward(cell: FactoredCell) -> ClosedJaxpr:
     return jax.make_jaxpr(transposed)(of.weights, of.state, of.projected, of.kept, of.state)
 
 
-def linear_shapes(cell: FactoredCell, known: Known) -> Linear:
+def linear_shapes(cell: PointwiseCell, known: Known) -> Linear:
     """Returns the shapes of what enters a run linearly."""
     length, batch, _ = known.states[0].shape
     of, dtype = operands(cell), known.states[0].dtype
@@ -105,7 +106,7 @@ def linear_shapes(cell: FactoredCell, known: Known) -> Linear:
 
 
 @functools.lru_cache(maxsize=256)
-def refusal(cell: FactoredCell) -> str:
+def refusal(cell: PointwiseCell) -> str:
     """Says why the step of a cell is not compiled for vectors of units, in words that follow the cell's name."""
     if cell.structure.unlike:
         return cell.structure.unlike
@@ -120,7 +121,7 @@ def refusal(cell: FactoredCell) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def projected_is_read(cell: FactoredCell) -> bool:
+def projected_is_read(cell: PointwiseCell) -> bool:
     """Returns whether the backward step reads the input's share, as that of split gates does."""
     of = operands(cell)
     before = len(jax.tree.leaves((of.weights, of.state)))

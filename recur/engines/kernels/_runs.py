@@ -15,7 +15,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from recur._types import PyTree
-from recur.cells._base import FactoredCell, add_bias
+from recur.cells._base import add_bias
+from recur.cells._pointwise_cell import PointwiseCell
 from recur.engines._steps import Steps, before_each, keeping_scan, tangent_scan
 from recur.engines.kernels._program import linear_shapes, operands, projected_is_read
 from recur.engines.kernels._trees import Known, Linear
@@ -39,29 +40,29 @@ def _axes_behind_time(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda _: 1, tree)
 
 
-def run_forward(cell: FactoredCell, known: Known, *, keep: bool) -> tuple[PyTree, PyTree]:
+def run_forward(cell: PointwiseCell, known: Known, *, keep: bool) -> tuple[PyTree, PyTree]:
     """Returns states after every step, and with `keep` what is kept of the gates."""
     return _forward.bind(known, networks=False, cell=cell, keep=keep)
 
 
-def run_linear(cell: FactoredCell, known: Known, tangents: Linear) -> PyTree:
+def run_linear(cell: PointwiseCell, known: Known, tangents: Linear) -> PyTree:
     """Returns the tangents of all states."""
     if not projected_is_read(cell):
         known = known._replace(projected=None, bias=None)
     return _linear.bind((known, tangents), networks=False, cell=cell)
 
 
-def _reference_forward(known: Known, *, cell: FactoredCell, keep: bool) -> tuple[PyTree, PyTree]:
+def _reference_forward(known: Known, *, cell: PointwiseCell, keep: bool) -> tuple[PyTree, PyTree]:
     states, kept = keeping_scan(cell, _steps(cell, known))
     return states, (kept if keep else None)
 
 
-def _steps(cell: FactoredCell, known: Known) -> Steps:
+def _steps(cell: PointwiseCell, known: Known) -> Steps:
     prepared, projected = cell.merge_params(known.weights, known.matrix), add_bias(known.projected, known.bias)
     return Steps(prepared, projected, known.start, known.restart, known.mask, known.reset)
 
 
-def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell) -> PyTree:
+def _reference_linear(both: tuple[Known, Linear], *, cell: PointwiseCell) -> PyTree:
     known, tangents = both
     length, batch = tangents.sums.shape[:2]
     weights = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), known.weights)
@@ -76,7 +77,7 @@ def _reference_linear(both: tuple[Known, Linear], *, cell: FactoredCell) -> PyTr
     return tangent_scan(cell, before, known.kept, steps, d_steps, (tangents.sums, tangents.split))
 
 
-def _reference_backward(both: tuple[Known, PyTree], *, cell: FactoredCell, given: tuple[int, ...]) -> Linear:
+def _reference_backward(both: tuple[Known, PyTree], *, cell: PointwiseCell, given: tuple[int, ...]) -> Linear:
     known, cotangents = both
     field_type, fields = type(known.states), iter(cotangents)
     whole = field_type(
@@ -218,7 +219,7 @@ _backward = _Run(
 )
 
 
-def _transpose(cotangents: Sequence, *leaves: Any, tree: Any, networks: bool, cell: FactoredCell) -> list:
+def _transpose(cotangents: Sequence, *leaves: Any, tree: Any, networks: bool, cell: PointwiseCell) -> list:
     """Returns the cotangents of the tangents."""
     known, tangents = jax.tree.unflatten(tree, leaves)
     given = tuple(place for place, cotangent in enumerate(cotangents) if not isinstance(cotangent, ad.Zero))
