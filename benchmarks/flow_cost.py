@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import _machine, _main
 from recur import cells, flow, report
+from recur.runs import _machine, _main
 
 FEATURES = 32
 LAG_CURVES = ("elman", "gru", "lstm")

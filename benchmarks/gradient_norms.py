@@ -7,8 +7,8 @@
 
 import sys
 
-from experiments import _machine
 from recur import study
+from recur.runs import _machine
 
 if __name__ == "__main__":
     _machine.keep_memory()

@@ -34,8 +34,8 @@ from benchmarks._long_cases import (
     tolerance,
 )
 from benchmarks._speed_clock import interleave, quartiles
-from experiments import _machine, _main
 from recur import report
+from recur.runs import _machine, _main
 
 PRESETS = {
     "quick": ((100, 1_000, 10_000), 5),

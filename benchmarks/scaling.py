@@ -30,8 +30,8 @@ from absl import flags
 from benchmarks import _scaling_model, _scaling_programs
 from benchmarks._scaling_programs import Case
 from benchmarks._speed_clock import interleave
-from experiments import _machine, _main
 from recur import report
+from recur.runs import _machine, _main
 
 Record = dict[str, Any]
 

@@ -18,8 +18,8 @@ import jax
 import tqdm
 from absl import flags
 
-from experiments import _machine, _main
 from recur import cells, check, report
+from recur.runs import _machine, _main
 
 Row = dict[str, Any]
 

@@ -27,8 +27,8 @@ from absl import flags
 
 import recur
 from benchmarks._soak_watch import Check, Sample, Watch, checks
-from experiments import _machine, _main
 from recur import cells, report, tasks, train
+from recur.runs import _machine, _main
 
 EVERY, STEPS_AT_MOST = 2000, 2**30
 BATCH, LENGTH, UNITS = 32, 20, 32

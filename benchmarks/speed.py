@@ -43,8 +43,8 @@ from benchmarks._speed_floor import measure as measure_machine
 from benchmarks._speed_programs import MEASURES, CannotError, Entry
 from benchmarks._speed_rows import GPU_ROWS, ROWS, Case, Row, make_case
 from benchmarks._speed_weights import errors, reference, tolerance
-from experiments import _machine, _main
 from recur import report
+from recur.runs import _machine, _main
 
 PEERS: dict[str, tuple[str, Callable[[Case], Iterator[Entry]]]] = {
     "flax_nnx": ("flax", _speed_flax.nnx_entries),
@@ -217,7 +217,7 @@ def _all_entries(config: Config, case: Case) -> Iterator[Entry | tuple[str, Exce
             yield peer, CannotError("is timed on the cores of a CPU alone")
             continue
         if importlib.util.find_spec(package) is None:
-            yield peer, CannotError("not installed; pip install 'recur[peers]' brings it")
+            yield peer, CannotError("not installed; pip install 'recur-jax[peers]' brings it")
             continue
         try:
             yield from entries(case)

@@ -28,8 +28,9 @@ from absl import flags
 
 from benchmarks import _whole_run_page
 from benchmarks._speed_clock import ratios
-from experiments import _machine, _main, multiplication
+from experiments import multiplication
 from recur import report, tasks
+from recur.runs import _machine, _main
 
 ROOT = Path(__file__).parents[1]
 ONE, SEVERAL, KERAS = "recur, 1 seed", "recur, 8 seeds", "Keras 3 on JAX"
@@ -78,7 +79,7 @@ def whole_run(config: Config, out: str | os.PathLike) -> list[dict[str, Any]]:
         if importlib.util.find_spec("keras"):
             runs[KERAS] = _keras(config, Path(folder))
         else:
-            print("Keras is not installed; pip install 'recur[peers]' brings it")
+            print("Keras is not installed; pip install 'recur-jax[peers]' brings it")
         return take_turns(config, runs, out)
 
 

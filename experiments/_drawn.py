@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _config, _lag, _machine, _problem, _run
+from experiments import _lag
 from experiments._classification import Model, metrics_of_seeds
 from recur import cells, tasks, train
+from recur.runs import _config, _machine, _problem, _run
 
 STEPS_PER_EPOCH = 100
 # Sequences of which --flow and --probe_every take the gradient, and that are shown.

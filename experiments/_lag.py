@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from experiments import _config
 from recur import cells
+from recur.runs import _config
 
 # Cells with a gate that keeps.
 CHRONO = ("gru", "gru_reset_before", "lstm")

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from experiments import _config, _problem, _words
+from experiments import _words
 from recur import cells, nn, tasks, train
+from recur.runs import _config, _problem
 
 # Tokens of no text: padding, unknown, begin, end.
 MARKS = 4

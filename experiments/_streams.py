@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from experiments import _config, _language, _problem
+from experiments import _language
 from recur import tasks, train
+from recur.runs import _config, _problem
 
 # Streams that a text is read in when a network is measured, and their least length: each begins without a past.
 LEAST_STREAM = 2048

@@ -12,8 +12,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Int, Key, PyTree
 
-from experiments import _config
 from recur import cells, nn, tasks, train
+from recur.runs import _config
 
 ORDER_SEED = 0
 """Of the order of training data, which all seeds share."""

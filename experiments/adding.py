@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments import _classification, _config, _drawn, _main, _problem, _regression, _run
+from experiments import _classification, _drawn, _regression
 from recur import cells, nn, tasks
+from recur.runs import _config, _main, _problem, _run
 
 # What Hochreiter and Schmidhuber (1997) count as right.
 TOLERANCE = 0.04

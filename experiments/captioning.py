@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from experiments import _classification, _config, _main, _pictures, _problem, _run, _words
+from experiments import _classification, _pictures, _words
 from recur import cells, nn, tasks
+from recur.runs import _config, _main, _problem, _run
 
 SIDE, SHOWN = 8, 16
 CAPTIONS = [" ".join(names) for names in zip(*tasks.DIGIT_NAMES.values(), strict=True)]

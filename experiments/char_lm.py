@@ -19,8 +19,9 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from experiments import _config, _main, _problem, _run, _streams
+from experiments import _streams
 from recur import tasks
+from recur.runs import _config, _main, _problem, _run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

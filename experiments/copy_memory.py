@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import _classification, _config, _drawn, _main, _problem, _run
+from experiments import _classification, _drawn
 from recur import tasks
+from recur.runs import _config, _main, _problem, _run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from experiments import _config, _folder, _history, _lock, _main, _pictures, _run
+from experiments import _pictures
 from recur import cells, flow, report
+from recur.runs import _config, _folder, _history, _lock, _main, _run
 
 FEATURES, RECORDS = 1, 20
 

@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _config, _forecaster, _language, _main, _problem, _run, _series
+from experiments import _forecaster, _language, _series
 from recur import report, tasks
+from recur.runs import _config, _main, _problem, _run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from experiments import _config, _language, _main, _problem, _run
+from experiments import _language
 from recur import nn, tasks
+from recur.runs import _config, _main, _problem, _run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from experiments import _config, _lag, _machine, _main, _problem, _regression, _run
+from experiments import _lag, _regression
 from recur import tasks
+from recur.runs import _config, _machine, _main, _problem, _run
 
 # 2,560 of 3,000 sequences to train on, the last fifth of them for validation, as the tutorials have it.
 TRAIN_AND_VALIDATION, VALIDATION = 2560 / 3000, 0.2

@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _config, _main, _problem, _run, _words
+from experiments import _words
 from recur import cells, nn, tasks
+from recur.runs import _config, _main, _problem, _run
 
 TAGS, SHOWN, PAD = tasks.Labels(tasks.UPOS), 8, dict.fromkeys(("words", "characters", "tags"), tasks.Vocabulary.pad)
 

@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments import _config, _main, _problem, _regression, _run
+from experiments import _regression
 from recur import cells, tasks
+from recur.runs import _config, _main, _problem, _run
 
 WINDOW, WINDOWS, STEP = 4, 6, 0.1
 

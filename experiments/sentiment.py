@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _config, _main, _problem, _run, _words
+from experiments import _words
 from recur import cells, nn, tasks
+from recur.runs import _config, _main, _problem, _run
 
 PAD = {"words": tasks.Vocabulary.pad}
 SHOWN = 8

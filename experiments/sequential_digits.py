@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _classification, _config, _main, _problem, _run
+from experiments import _classification
 from recur import cells, report, tasks
+from recur.runs import _config, _main, _problem, _run
 from recur.train import Loss
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from experiments import _config, _main, _pictures, _problem, _run, _translation, _words
+from experiments import _pictures, _translation, _words
 from recur import cells, nn, tasks
+from recur.runs import _config, _main, _problem, _run
 
 SHOWN, DRAWN, BUCKETS = 8, 3, 5
 

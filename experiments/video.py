@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments import _classification, _config, _frames, _main, _problem, _run
+from experiments import _classification, _frames
 from recur import cells, tasks
+from recur.runs import _config, _main, _problem, _run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import _config, _language, _main, _problem, _run, _streams
+from experiments import _language, _streams
 from recur import tasks
+from recur.runs import _config, _main, _problem, _run
 
 FREQUENT, NEIGHBOURS = 8, 8
 

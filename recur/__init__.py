@@ -6,6 +6,8 @@ from types import ModuleType
 from recur import cells, engines, flow
 from recur.engines import unroll
 
+__version__ = "0.2.0"
+
 __all__ = [
     "cells",
     "check",
@@ -14,6 +16,7 @@ __all__ = [
     "interop",
     "nn",
     "report",
+    "runs",
     "study",
     "tasks",
     "train",
@@ -26,3 +29,8 @@ def __getattr__(name: str) -> ModuleType:
     if name in __all__:
         return importlib.import_module(f"recur.{name}")
     raise AttributeError(f"module 'recur' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names all packages, those that are not loaded yet too."""
+    return sorted({*globals(), *__all__})

@@ -1,34 +1,47 @@
-"""The command `recur`, also `python -m recur`: each subcommand is loaded when it is asked for."""
+"""The command `recur`: one sub-command a question, each imported when it is asked for."""
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
-_COMMANDS = {
-    "check": ("recur.check._command", "main", "is a cell right, with every engine; is recur right on this device"),
-    "study": ("recur.study", "study_main", "how gradients flow in cells, as records and a page"),
-    "diagnose": ("recur.study", "diagnose_main", "how far gradients reach back in the layers of a model file"),
-    "page": ("recur.study", "page_main", "draws the page of a run again from its records"),
+COMMANDS = {
+    "study": ("recur.study", "study_main", "measure how gradients flow through cells, and write a page"),
+    "diagnose": ("recur.study", "diagnose_main", "find the recurrent layers of a model's file, and measure them"),
+    "check": ("recur.check._command", "main", "check a cell, or recur on this device, against oracles"),
+    "page": ("recur.study", "page_main", "draw the page of a study's records again"),
+    "compare": ("recur.runs._compare", "main", "compare finished runs on one page"),
+    "cells": ("recur._cells_command", "main", "list the cells, their states and gates"),
 }
+"""Name to module, function of the arguments, and what it does."""
+
+
+def usage() -> str:
+    """Returns what there is."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, (_, _, text) in COMMANDS.items()]
+    return "\n".join(["usage: recur COMMAND [--help]", "", *lines])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand with the arguments that follow its name.
-
-    Returns:
-        Its exit code; 2 for an unknown name, told in one line on standard error.
-    """
-    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("-h", "--help"):
-        print("usage: recur COMMAND [arguments], with --help for those of a command\n")
-        for command, (_, _, what) in _COMMANDS.items():
-            print(f"  recur {command:10}{what}")
+    """Runs a sub-command; returns its exit code, 2 for an unknown one."""
+    name, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
+    rest = rest[:-1]
+    if name in ("", "-h", "--help"):
+        print(usage())
         return 0
-    if name not in _COMMANDS:
-        print(f"recur: expected a command among {', '.join(_COMMANDS)}, got {name!r}", file=sys.stderr)
+    if name == "--version":
+        print(importlib.import_module("recur").__version__)
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(COMMANDS)}"
+        print(f"recur: expected a command, got {name!r}; {hint}", file=sys.stderr)
         return 2
-    module, function, _ = _COMMANDS[name]
-    return getattr(importlib.import_module(module), function)(rest)
+    module, function, _ = COMMANDS[name]
+    # absl and error messages read the name of the program.
+    sys.argv[:] = [f"recur {name}", *rest]
+    return getattr(importlib.import_module(module), function)(rest) or 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import time
 import pytest
 from absl import flags
 
-from experiments import _cluster, adding
+from experiments import adding
+from recur.runs import _cluster
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "train"))
 from process_runs import begin, finish, free_port

@@ -11,8 +11,9 @@ import optax
 import pytest
 from absl import flags
 
-from experiments import _config, _folder, _history, _problem, _progress, _run, multiplication, ramp
+from experiments import multiplication, ramp
 from recur import cells, report, tasks, train
+from recur.runs import _config, _folder, _history, _problem, _progress, _run
 
 TINY = {"hidden_size": 3, "length": 5, "sequences": 60, "batch_size": 8, "epochs": 2, "seeds": 2, "tensorboard": False}
 

@@ -11,8 +11,9 @@ import time
 
 import pytest
 
-from experiments import _main, ramp
+from experiments import ramp
 from recur import report
+from recur.runs import _main
 
 ROOT = pathlib.Path(__file__).parents[1]
 

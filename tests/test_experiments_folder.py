@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from experiments import _folder, _lock, char_lm, ramp, sequential_digits
+from experiments import char_lm, ramp, sequential_digits
 from recur import report, train
+from recur.runs import _folder, _lock
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = {"hidden_size": 3, "seeds": 1, "tensorboard": False}

@@ -11,9 +11,6 @@ from experiments import (
     _classification,
     _drawn,
     _frames,
-    _history,
-    _page,
-    _run,
     adding,
     copy_memory,
     sequential_digits,
@@ -21,6 +18,7 @@ from experiments import (
     video,
 )
 from recur import cells, tasks
+from recur.runs import _history, _page, _run
 
 TINY = {"cell": "elman", "hidden_size": 2, "seeds": 1, "steps": 2, "batch_size": 4, "tensorboard": False}
 

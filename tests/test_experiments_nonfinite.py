@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import _broken, _config, _folder, _machine, _problem, _regression, _run, forecast, ramp
+from experiments import _regression, forecast, ramp
 from recur import cells, report, train
+from recur.runs import _broken, _config, _folder, _machine, _problem, _run
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = {"cell": "elman", "hidden_size": 2, "epochs": 6, "tensorboard": False, "learning_rate": 0.01}

@@ -143,9 +143,9 @@ def _measured(cell: PointwiseCell) -> list[tuple[str, Any]]:
     return [(name, activation) for name, activation in cell.declaration.gates if activation is not None]
 
 
-def _of_gate(activation: Any, values: jax.Array, counts: jax.Array) -> GateStatistics:
+def _of_gate(activation: Any, values: jax.Array, counts: jax.Array | None = None) -> GateStatistics:
     low, high = activation(jnp.array([-FAR, FAR], values.dtype))
-    where = jnp.broadcast_to(counts[..., None], values.shape)
+    where = None if counts is None else jnp.broadcast_to(counts[..., None], values.shape)
 
     def mean(values: jax.Array) -> jax.Array:
         return jnp.mean(values, where=where)

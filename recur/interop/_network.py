@@ -141,7 +141,7 @@ def import_peer(name: str, function: str) -> Any:
         if error.name != name:
             raise
         raise ImportError(
-            f"{function}: expected {name} to be installed; pip install 'recur[peers]' brings it"
+            f"{function}: expected {name} to be installed; pip install 'recur-jax[peers]' brings it"
         ) from error
 
 

@@ -78,6 +78,24 @@ def read_sequences(
     return Sequences(jnp.moveaxis(x, -2, 0), mask, _read_flags("reset", reset, x.shape[:-1]))
 
 
+def read_step(x: Any, input_size: int) -> jax.Array:
+    """Returns the inputs of one step ``[*B, X]``, checked as those of a sequence are."""
+    x = as_array("x", x)
+    check_floating("x", x, "one-hot encode or embed token ids first (jax.nn.one_hot, nnx.Embed)")
+    if x.ndim < 1 or x.shape[-1] != input_size:
+        raise ValueError(f"x: expected {input_size} features (last axis) of one step [*B, X], got shape {x.shape}")
+    return x
+
+
+def select(where: Bool[Array, "*B"], yes: PyTree, no: PyTree) -> PyTree:
+    """Takes the tree `yes` where `where` is true and `no` elsewhere."""
+
+    def leaf(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(where.reshape(where.shape + (1,) * (b.ndim - where.ndim)), a, b)
+
+    return jax.tree.map(leaf, yes, no)
+
+
 def write_result(result: Result, *, return_sequences: bool, return_state: bool) -> Any:
     """Puts batch first again and hands out what was asked for."""
     check_bool("return_sequences", return_sequences)

@@ -6,13 +6,22 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from recur._checks import check_dtype, check_key, check_positive
+from recur._checks import as_flags, check_dtype, check_key, check_positive
 from recur._types import Array, Bool, Float, Int, Key, Params, State
 from recur.cells import Cell
 from recur.cells import output_size as cell_output_size
 from recur.cells._base import check_cell
 from recur.engines import Auto, Engine, unroll
-from recur.nn._layout import Result, Sequences, check_rngs, check_state, read_sequences, write_result
+from recur.nn._layout import (
+    Result,
+    Sequences,
+    check_rngs,
+    check_state,
+    read_sequences,
+    read_step,
+    select,
+    write_result,
+)
 from recur.nn._recurrent_dropout import Drawn, Place, RecurrentDropout, as_recurrent_dropout, check_place
 from recur.nn._watch import watcher
 
@@ -133,20 +142,34 @@ class RNN(nnx.Module):
         )
 
     def step(
-        self, state: State, x: Float[Array, "*B X"], *, key: Key[Array, ""] | None = None, place: Place = None
+        self,
+        state: State,
+        x: Float[Array, "*B X"],
+        *,
+        reset: Bool[Array, "*B"] | None = None,
+        key: Key[Array, ""] | None = None,
+        place: Place = None,
     ) -> tuple[State, Float[Array, "*B H"]]:
         """Takes one step of the cell, for streams: ``(next state, its output)``.
 
         Args:
             state: Before the step.
             x: Inputs of this step.
+            reset: True where a new sequence begins: the state is the initial one there before the step.
             key: Draws what is dropped, of the whole sequence: the same for all of its steps. Without it nothing is.
             place: Number of the step, by which what is drawn anew at every step differs (see `Zoneout`).
 
         Raises:
-            TypeError: A key or place of the wrong kind.
-            ValueError: No place, where every step draws something else.
+            TypeError: A state, key or place of the wrong kind.
+            ValueError: Other shapes than the layer's, or no place where every step draws something else.
         """
+        x = read_step(x, self.input_size)
+        self.check_state("state", state, x.shape[:-1])
+        dtype = jnp.result_type(jnp.float32, x.dtype, *(leaf.dtype for leaf in jax.tree.leaves(state)))
+        state = jax.tree.map(lambda leaf: leaf.astype(dtype), state)
+        reset = as_flags("reset", reset, x.shape[:-1], "one flag for each sequence, x.shape[:-1]")
+        if reset is not None:
+            state = select(reset, self.initial_state(x.shape[:-1], dtype), state)
         if key is not None:
             check_key("key", key)
         place = check_place(place)

@@ -161,6 +161,7 @@ class Stack(nnx.Module):
         state: tuple[State, ...],
         x: Float[Array, "*B X"],
         *,
+        reset: Bool[Array, "*B"] | None = None,
         key: Key[Array, ""] | None = None,
         place: Place = None,
     ) -> tuple[tuple[State, ...], Float[Array, "*B H"]]:
@@ -169,6 +170,7 @@ class Stack(nnx.Module):
         Args:
             state: One entry a layer, as `initial_state` or a call with `return_state` gives it.
             x: Inputs of this step.
+            reset: True where a new sequence begins: the states are the initial ones there before the step.
             key: Draws what is dropped, of the whole sequence: the same for all of its steps. Without it nothing is.
             place: Number of the step, by which what is drawn anew at every step differs, as between layers; without
                 it that is the same at every step too.
@@ -181,13 +183,14 @@ class Stack(nnx.Module):
                 "step: expected a stack of forward layers, got bidirectional=True, whose outputs need the whole "
                 "sequence; call the module on it, or make one with bidirectional=False"
             )
+        check_parts("state", state, len(self.layers), "a stack of as many layers")
         states = []
         # By number 0, which no layer has, so that no place gives a layer's key.
         of_step = key if place is None else fold_key(fold_key(key, 0), check_place(place))
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             below = x
             read = drop(fold_key(of_step, index), below, self.dropout) if index > 0 else below
-            after, x = layer.step(before, read, key=self._layer_key(key, index), place=place)
+            after, x = layer.step(before, read, reset=reset, key=self._layer_key(key, index), place=place)
             if self.residual and index > 0:
                 x = x + below
             states.append(after)

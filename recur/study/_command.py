@@ -166,7 +166,7 @@ def _executor(values: flags.FlagValues) -> Iterator[Any]:
         try:
             import distributed
         except ImportError:
-            raise ValueError("scheduler: needs Dask; pip install 'recur[cluster]'") from None
+            raise ValueError("scheduler: needs Dask; pip install 'recur-jax[cluster]'") from None
         with distributed.Client(values.scheduler) as client:
             yield client.get_executor()
     else:

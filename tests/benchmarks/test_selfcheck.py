@@ -12,8 +12,8 @@ import pytest
 
 import recur
 from benchmarks.selfcheck import Config, conclude, selfcheck
-from experiments import _main
 from recur import cells, engines, report
+from recur.runs import _main
 
 ROOT = pathlib.Path(__file__).parents[2]
 COLUMNS = ["check", "cell", "engine", "quantity", "expected", "measured", "error", "tolerance", "pass"]

@@ -12,7 +12,7 @@ from fuzz_cases import answer, cases
 from fuzz_strategies import hostile, numbers, spoiled
 
 from benchmarks import long_sequences, selfcheck, speed
-from experiments import _config, _folder, _main
+from recur.runs import _config, _folder, _main
 from recur.study import _command
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import recur
 from recur import interop
 from recur.nn import RNN, Bidirectional, Stack
 
-keras = pytest.importorskip("keras", reason="compares with Keras 3; pip install 'recur[peers]'")
+keras = pytest.importorskip("keras", reason="compares with Keras 3; pip install 'recur-jax[peers]'")
 if keras.backend.backend() != "jax":
     pytest.skip("Keras's gradients are taken by JAX here: set KERAS_BACKEND=jax", allow_module_level=True)
 

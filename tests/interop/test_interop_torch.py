@@ -10,7 +10,7 @@ import recur
 from recur import interop
 from recur.nn import RNN, Bidirectional, Stack
 
-torch = pytest.importorskip("torch", reason="compares with torch; pip install 'recur[peers]'")
+torch = pytest.importorskip("torch", reason="compares with torch; pip install 'recur-jax[peers]'")
 
 B, T, X, H = 3, 6, 3, 4
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key, PyTree
 
-from experiments import _broken, _cluster, _flow, _folder, _history, _lock, _machine, _page, _probe
-from experiments._config import CellConfig, RunConfig
-from experiments._main import StoppedError, stop_on_interrupt
-from experiments._problem import Problem
-from experiments._progress import progress
 from recur import report, train
+from recur.runs import _broken, _cluster, _flow, _folder, _history, _lock, _machine, _page, _probe
+from recur.runs._config import CellConfig, RunConfig
+from recur.runs._main import StoppedError, stop_on_interrupt
+from recur.runs._problem import Problem
+from recur.runs._progress import progress
 
 
 def run(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem]) -> dict[str, Any]:
@@ -49,7 +50,8 @@ def _run_cells(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem
     if len(config.cell_names) == 1:
         return _Run(name, config, pose(config), shared / "checkpoints").run()
     configs = [
-        dataclasses.replace(config, cell=cell, workdir=str(Path(config.workdir) / cell)) for cell in config.cell_names
+        dataclasses.replace(config, cell=cell, workdir=str(Path(config.workdir) / label(cell)))
+        for cell in config.cell_names
     ]
     problem = pose(configs[0])
     with _lock.alone_in(config.workdir):
@@ -58,17 +60,22 @@ def _run_cells(name: str, config: RunConfig, pose: Callable[[RunConfig], Problem
         metrics, curves, broken, wall_s = {}, {}, {}, 0.0
         for alone in configs:
             problem = problem if alone is configs[0] else pose(alone)
-            summary = _Run(name, alone, problem, shared / alone.cell / "checkpoints").run()
-            metrics |= {f"{alone.cell}.{key}": value for key, value in summary["metrics"].items()}
-            rows = report.read_jsonl(workdir / alone.cell / "history.jsonl")
-            curves[alone.cell] = _history.curve(rows, problem.best_of)
-            broken |= {f"{alone.cell}.{seed}": step for seed, step in summary.get("broken", {}).items()}
+            summary = _Run(name, alone, problem, shared / label(alone.cell) / "checkpoints").run()
+            metrics |= {f"{label(alone.cell)}.{key}": value for key, value in summary["metrics"].items()}
+            rows = report.read_jsonl(workdir / label(alone.cell) / "history.jsonl")
+            curves[label(alone.cell)] = _history.curve(rows, problem.best_of)
+            broken |= {f"{label(alone.cell)}.{seed}": step for seed, step in summary.get("broken", {}).items()}
             wall_s += summary["wall_s"]
         is_loss = problem.best_of.endswith("_loss")
         style = _loss_style(problem) if is_loss else {"y_label": problem.best_of}
         figure = _history.draw(f"{name}: {problem.best_of}", config, curves, **style)
         report.save_figure(workdir / ("loss.png" if is_loss else f"{problem.best_of}.png"), figure)
         return _folder.write_summary(workdir, name, config, metrics, wall_s, broken)
+
+
+def label(cell: str) -> str:
+    """Returns the name of a cell as a folder may bear it: of ``file.py:factory`` the factory's."""
+    return re.sub(r"[^\w.-]", "_", cell.rpartition(":")[2])
 
 
 def seed_keys(config: CellConfig) -> Key[Array, "S"]:
@@ -80,13 +87,14 @@ class _Run:
     """The run of one cell."""
 
     def __init__(self, name: str, config: RunConfig, problem: Problem, checkpoints: Path):
+        problem = problem.with_batch(jax.random.key(config.seed), config.batch_size)
         self.name, self.config, self.problem, self.checkpoints = name, config, problem, checkpoints
         if (config.flow or config.probe_every) and problem.recurrence is None:
             raise ValueError(f"flow: {name} hands out no recurrent part to look at; leave out --flow and --probe_every")
         self.per_epoch = problem.epoch_steps(config.batch_size)
         self.steps = config.total_steps(self.per_epoch)
         self.optimizer = config.make_optimizer(self.steps)
-        self.title = f"{name}, {config.cell}"
+        self.title = f"{name}, {config.cell_names[0]}"
 
     def run(self) -> dict[str, Any]:
         """Trains, measures, shows, and returns the summary."""
@@ -174,7 +182,9 @@ class _Run:
                 "hooks": hooks,
             }
             try:
-                if problem.batches is not None:
+                if problem.draw is not None:
+                    fitted = train.fit(start, problem.loss, self.optimizer, draw=problem.draw, **common)
+                elif problem.batches is not None:
                     fitted = train.fit_batches(start, problem.loss, self.optimizer, problem.batches, **common)
                 else:
                     own = {"batch_size": config.batch_size, "shuffle": problem.shuffle}
@@ -215,7 +225,7 @@ class _Run:
             }
         with (
             _history.tensorboard(self.workdir / "tensorboard", config, step) as to_tensorboard,
-            progress(config.cell, step, self.steps) as show,
+            progress(config.cell_names[0], step, self.steps) as show,
         ):
             yield train.Hooks(
                 checkpoints=checkpoints,
@@ -255,4 +265,4 @@ def _outline(config: RunConfig, params: PyTree) -> str:
         layers.setdefault(module, []).append(f"{name} {'x'.join(map(str, leaf.shape[1:]))}")
     named = {f"{module}: " if module else "": ", ".join(shapes) for module, shapes in layers.items()}
     outline = "; ".join(module + shapes for module, shapes in named.items())
-    return f"{config.cell}: {sum(leaf.size // len(leaf) for _, leaf in leaves):,} parameters ({outline})"
+    return f"{config.cell_names[0]}: {sum(leaf.size // len(leaf) for _, leaf in leaves):,} parameters ({outline})"

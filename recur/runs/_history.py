@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._config import CellConfig, RunConfig
 from recur import report, train
+from recur.runs._config import CellConfig, RunConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,7 @@
 """What a script asks of the machine before it begins: a folder to write in, and facts for the record."""
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import gc
@@ -17,7 +18,7 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("recur", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 QUIET = {"capture_output": True, "text": True, "timeout": 10}
 
 
@@ -139,8 +140,10 @@ def facts() -> dict[str, Any]:
     """Returns versions, git revision and device, for the record of a run."""
     device = jax.devices()[0]
     return {
-        "git": _revision(),
+        "git": _revision(Path(__file__)),
+        "caller_git": _revision(_caller()),
         "versions": {
+            "recur": recur_version(),
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in PACKAGES},
         },
@@ -148,13 +151,29 @@ def facts() -> dict[str, Any]:
     }
 
 
-def _revision() -> str | None:
-    """Returns the commit that the code is of, with ``-dirty`` if files differ from it; None where git tells nothing."""
-    source = Path(__file__).parent
+def recur_version() -> str | None:
+    """Returns the version that is installed; None where the code is run from a folder that is not."""
+    for name in ("recur-jax", "recur"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
+
+
+def _caller() -> Path | None:
+    """Returns the file of the script that was started; None in a session without one."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return Path(file).absolute() if file else None
+
+
+def _revision(file: Path | None) -> str | None:
+    """Returns the commit that a file is of, with ``-dirty`` if files differ from it; None where git tells nothing."""
+    if file is None:
+        return None
+    source = file.parent
     command = ["git", "-C", str(source), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
         # A folder of packages in somebody's repository is not of its commits.
-        subprocess.run(["git", "-C", str(source), "ls-files", "--error-unmatch", __file__], check=True, **QUIET)
+        subprocess.run(["git", "-C", str(source), "ls-files", "--error-unmatch", str(file)], check=True, **QUIET)
         return subprocess.run(command, check=True, **QUIET).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

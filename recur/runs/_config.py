@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from experiments import _cluster
 from recur import cells, train
+from recur.runs import _cluster
 
 C = TypeVar("C", bound="CellConfig")
 PARSERS = {float: flags.FloatParser, int: flags.IntegerParser, str: flags.ArgumentParser}
 
-CELL_HELP = f"Cell, or several with commas: {', '.join(sorted(cells.CELLS))}."
+CELL_HELP = (
+    f"Cell, or several with commas: {', '.join(sorted(cells.CELLS))}; or your own as module:factory or "
+    "path/file.py:factory."
+)
 
 GROUPS = {
     "Model": "cell hidden_size layers",
@@ -65,7 +68,7 @@ class CellConfig:
     """
 
     workdir: str = option("runs/run", "Folder of the run; with several cells each has a folder in it.")
-    cell: str = option("lstm", CELL_HELP)
+    cell: str | cells.Cell = option("lstm", CELL_HELP)
     hidden_size: int = option(32, "Hidden units of a layer.", least=1)
     seeds: int = option(3, "How many seeds to train, together in one program.", least=1)
     seed: int = option(0, "The first seed; the others follow it.", least=0)
@@ -76,6 +79,8 @@ class CellConfig:
         """Checks every value."""
         for field in dataclasses.fields(self):
             value, kind = getattr(self, field.name), type(field.default)
+            if field.name == "cell" and isinstance(value, cells.Cell):
+                continue
             if kind is float and type(value) is int:
                 object.__setattr__(self, field.name, value := float(value))
             if type(value) is not kind:
@@ -89,16 +94,36 @@ class CellConfig:
             raise ValueError(f"seed: expected at most {2**32 - self.seeds}, got {self.seed}")
         if not self.workdir:
             raise ValueError("workdir: expected a folder, got ''")
-        unknown = [name for name in self.cell_names if name not in cells.CELLS]
-        if unknown or len(set(self.cell_names)) < len(self.cell_names):
-            raise ValueError(
-                f"cell: expected one or several of {', '.join(sorted(cells.CELLS))}, each once, got {self.cell!r}"
-            )
+        if len(set(self.cell_names)) < len(self.cell_names):
+            raise ValueError(f"cell: expected each cell once, got {self.cell!r}")
+        if not isinstance(self.cell, cells.Cell):
+            for name in self.cell_names:
+                cells.find_factory(name)
 
     @property
     def cell_names(self) -> list[str]:
         """The cells asked for."""
+        if isinstance(self.cell, cells.Cell):
+            return [repr(self.cell)]
         return [name.strip() for name in self.cell.split(",")]
+
+    def make_cell(self) -> cells.Cell:
+        """Returns the cell: the one that was given, or the one of this name with `hidden_size` units."""
+        if isinstance(self.cell, cells.Cell):
+            return self.cell
+        factory = cells.find_factory(self.cell)
+        try:
+            cell = factory(self.hidden_size)
+        except TypeError as error:
+            raise ValueError(f"cell: expected {self.cell} to be made from a number of units, got: {error}") from None
+        if not isinstance(cell, cells.Cell):
+            raise ValueError(f"cell: expected {self.cell} to make a recur.cells.Cell, got {type(cell).__name__}")
+        return cell
+
+    def options(self) -> dict[str, Any]:
+        """Returns all options by name, as they are written into files."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**values, "cell": repr(self.cell) if isinstance(self.cell, cells.Cell) else self.cell}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

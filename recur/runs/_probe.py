@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments._problem import Recurrence
 from recur import flow, report, train
+from recur.runs._problem import Recurrence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

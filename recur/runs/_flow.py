@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments._config import RunConfig
-from experiments._problem import Recurrence
 from recur import flow, report
+from recur.runs._config import RunConfig
+from recur.runs._problem import Recurrence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def measure(recurrence: Recurrence, params: PyTree, state: str, config: RunConfi
     return {
         "kind": "lag_curve",
         "quantity": "adjoint",
-        "cell": config.cell,
+        "cell": config.cell_names[0],
         "state": state,
         "seeds": config.seeds,
         "hidden_size": config.hidden_size,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import _machine
-from experiments._config import CellConfig
 from recur import report
+from recur.runs import _machine
+from recur.runs._config import CellConfig
 
 # May change when a run is continued: where it is, what is done beside it and at its end, and how long it goes on.
 FREE = ("workdir", "eval_data", "resume", "checkpoint_every_s", "probe_every", "flow", "tensorboard", "patience")
@@ -33,7 +33,7 @@ def check_folder(name: str, config: CellConfig) -> Path:
 
 def identity(name: str, config: CellConfig) -> dict[str, Any]:
     """Returns what a run is: the experiment and every option."""
-    return {"experiment": name, **dataclasses.asdict(config)}
+    return {"experiment": name, **config.options()}
 
 
 def write_config(workdir: Path, name: str, config: CellConfig) -> None:
@@ -42,7 +42,7 @@ def write_config(workdir: Path, name: str, config: CellConfig) -> None:
         workdir / "config.json",
         {
             "experiment": name,
-            "config": dataclasses.asdict(config),
+            "config": config.options(),
             "command": sys.orig_argv,
             **_machine.facts(),
             "seeds": [config.seed + index for index in range(config.seeds)],
@@ -108,7 +108,7 @@ def write_summary(
         "experiment": name,
         "metrics": {key: value if isinstance(value, dict) else _spread(value, sound) for key, value in metrics.items()},
         "wall_s": round(wall_s, 3),
-        "config": dataclasses.asdict(config),
+        "config": config.options(),
         **({"broken": dict(broken)} if broken else {}),
     }
     report.write_json(workdir / "summary.json", summary)

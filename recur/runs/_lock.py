@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments import _machine
+from recur.runs import _machine
 
 try:
     import fcntl

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from jaxtyping import PyTree
 
-from experiments._config import CellConfig
-from experiments._problem import Problem
 from recur import flow, train
+from recur.runs._config import CellConfig
+from recur.runs._problem import Problem
 
 
 def explain(problem: Problem) -> Callable[[PyTree, PyTree], str]:
@@ -37,7 +37,7 @@ def tell(config: CellConfig) -> Callable[[train.NonFinite], None]:
     """Returns what prints a line about a seed that went wrong while it or others go on."""
 
     def show(event: train.NonFinite) -> None:
-        print(f"{config.cell}: {event.text(_name(config, event))}", flush=True)
+        print(f"{config.cell_names[0]}: {event.text(_name(config, event))}", flush=True)
 
     return show
 
@@ -45,7 +45,7 @@ def tell(config: CellConfig) -> Callable[[train.NonFinite], None]:
 def as_error(config: CellConfig, error: train.NonFiniteError) -> FloatingPointError:
     """Returns the error with the seed by its own number."""
     left = f"; none of the {config.seeds} seeds is left" if config.seeds > 1 else ""
-    return FloatingPointError(f"{config.cell}: {error.event.text(_name(config, error.event))}{left}")
+    return FloatingPointError(f"{config.cell_names[0]}: {error.event.text(_name(config, error.event))}{left}")
 
 
 def _name(config: CellConfig, event: train.NonFinite) -> str:

@@ -1,12 +1,11 @@
 """What a run leaves to look at: pictures, texts, and one page with all of it."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments._config import CellConfig
 from recur import report
+from recur.runs._config import CellConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +46,7 @@ def write(
                 report.save_figure(workdir / f"{name}.png", entry)
                 page.figure(report.to_svg(entry))
     page.heading("Options")
-    page.table([{"option": name, "value": str(value)} for name, value in dataclasses.asdict(config).items()])
+    page.table([{"option": name, "value": str(value)} for name, value in config.options().items()])
     page.write(workdir / "index.html")
 
 

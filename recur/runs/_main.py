@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import jax
 from absl import app, flags, logging
 
-from experiments import _cluster, _machine
+from recur.runs import _cluster, _machine
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 1, 130
 
@@ -67,6 +67,8 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
             together = isinstance(error, StoppedError)
             _end(getattr(error, "exit_code", INTERRUPTED), str(error) or "interrupted", together=together)
         except (ValueError, OSError, FloatingPointError) as error:
+            if not _is_refusal(error):
+                raise
             _show(error)
             if _cluster.is_of_lost(error):
                 _end(WENT_WRONG, f"{_cluster.LOST} ({describe(error)})")
@@ -81,6 +83,19 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
 
     app.run(guarded, flags_parser=_parse)
     sys.exit(0)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether recur or one of its scripts raised an error: one of a stranger's script keeps its traceback."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if isinstance(error, OSError | FloatingPointError) or place is None:
+        return True
+    module = place.tb_frame.f_globals.get("__name__", "")
+    if module == "__main__":
+        module = getattr(sys.modules["__main__"].__spec__, "name", "")
+    return module.partition(".")[0] in ("recur", "experiments", "benchmarks")
 
 
 def whole_numbers(name: str, values: Sequence[str]) -> tuple[int, ...]:
