@@ -11,7 +11,7 @@ COMMANDS = {
     "check": ("recur.check._command", "main", "check a cell, or recur on this device, against oracles"),
     "page": ("recur.study", "page_main", "draw the page of a study's records again"),
     "compare": ("recur.runs._compare", "main", "compare finished runs on one page"),
-    "cells": ("recur._cells_command", "main", "list the cells, their states and gates"),
+    "cells": ("recur.cells._command", "main", "list the cells, their states and gates"),
 }
 """Name to module, function of the arguments, and what it does."""
 
