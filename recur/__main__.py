@@ -19,7 +19,7 @@ COMMANDS = {
 def usage() -> str:
     """Returns what there is."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {text}" for name, (_, _, text) in COMMANDS.items()]
+    lines = [f"  recur {name:{width}}  {text}" for name, (_, _, text) in COMMANDS.items()]
     return "\n".join(["usage: recur COMMAND [--help]", "", *lines])
 
 

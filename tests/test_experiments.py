@@ -139,7 +139,7 @@ def test_another_run_in_the_folder_is_refused(finished, options, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"cell": "lstn"}, ValueError, "cell: expected one or several of .*elman, .* got 'lstn'"),
+        ({"cell": "lstn"}, ValueError, "cell: expected a name of recur.cells.CELLS, .*'lstn'; did you mean 'lstm'"),
         ({"cell": "gru,gru"}, ValueError, "each once"),
         ({"hidden_size": 0}, ValueError, "hidden_size: expected a finite number >= 1, got 0"),
         ({"hidden_size": 2.5}, TypeError, "hidden_size: expected int, got 2.5"),

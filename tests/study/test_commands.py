@@ -37,7 +37,7 @@ def test_a_torch_file_is_diagnosed(tmp_path, capsys):
         (["study", "--preset=slow"], "preset"),
         (["study", "--workers=-1"], "workers"),
         (["study", "--out="], "out: expected a folder"),
-        (["studdy"], "expected a command among"),
+        (["studdy"], "did you mean 'study'"),
     ):
         assert main(wrong) == 2
         error = capsys.readouterr().err
