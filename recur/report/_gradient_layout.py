@@ -19,7 +19,7 @@ _LENGTHS = (
     "lines lie on each other, the lag alone decides, not the length of the sequence."
 )
 _VERDICTS = (
-    "Medians over seeds, in brackets 10th and 90th percentile. Rate: slope of the log norm. λ₁: largest Lyapunov "
+    "Medians over seeds (in a diagnosis over sequences), in brackets 10th and 90th percentile. Rate: slope of the log norm. λ₁: largest Lyapunov "
     "exponent. ln κ: growth of the log condition number."
 )
 _FIRST = "Plots to see first"
@@ -88,8 +88,8 @@ def page(contents: Contents) -> Page:
     laid = Page(contents.title, contents.lead, measured=contents.measured)
     if contents.verdicts:
         laid.heading("Verdict")
-        laid.items(contents.sentences)
         laid.table(contents.verdicts, _VERDICTS)
+        laid.items(contents.sentences, folded="In words")
     if contents.differences is not None:
         laid.heading("What differs between the runs")
         if contents.differences:
@@ -97,7 +97,7 @@ def page(contents: Contents) -> Page:
         else:
             laid.text("All settings, versions and devices are the same.")
     for section, figures in _sections(contents.drawn).items():
-        laid.heading(section)
+        laid.heading(section, folded=section != _FIRST)
         if section == _FIRST:
             laid.text(_AXES)
         if section == LENGTHS:
@@ -105,14 +105,14 @@ def page(contents: Contents) -> Page:
         for figure in figures:
             laid.figure(figure.svg, figure.caption, figure.sentences)
     if contents.literature:
-        laid.heading("The literature beside our numbers")
+        laid.heading("The literature beside our numbers", folded=True)
         laid.table(contents.literature, LITERATURE)
     if contents.checks:
-        laid.heading("Oracle scorecard")
+        laid.heading("Oracle scorecard", folded=True)
         laid.items(check_sentences(contents.checks))
         for caption, rows in check_tables(contents.checks).items():
             laid.table(rows, caption)
-    laid.heading("The run")
+    laid.heading("The run", folded=True)
     if contents.by_length:
         laid.table(contents.by_length, "Verdicts at every length.")
     for caption, rows in contents.facts.items():

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recur._files import write_text
-from recur.report._tables import SORT_SCRIPT, html_table
+from recur.report._page_script import SCRIPT
+from recur.report._tables import html_table
 
 _STYLE = """\
 :root { color-scheme: light dark; --ink: #1b1f25; --soft: #59626e; --ground: #fff; --line: #d5d9df; --tint: #f4f6f8;
@@ -35,6 +36,12 @@ figure svg { display: block; width: 100%; height: auto; }
 figcaption, .caption { color: var(--soft); font-size: 0.9rem; }
 figcaption { margin-top: 0.4rem; }
 figcaption p { margin: 0; }
+details > summary { cursor: pointer; color: var(--link); }
+details.section > summary h2 { display: inline-block; color: var(--ink); margin: 1rem 0 0.25rem; border: 0; }
+details.section { border-top: 1px solid var(--line); }
+summary:focus-visible, .save button:focus-visible { outline: 2px solid var(--link); }
+.save { margin: 0.2rem 0; }
+.save button { all: unset; cursor: pointer; color: var(--link); font-size: 0.8rem; margin-right: 0.8rem; }
 figcaption ul { margin: 0.4rem 0 0; color: var(--ink); }
 .caption { margin: 1.2rem 0 0.4rem; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
@@ -59,7 +66,7 @@ th[aria-sort="descending"] button::after { content: " ▼"; }
 @media print {
   :root { --ink: #000; --soft: #333; --ground: #fff; --line: #999; --tint: #fff; color-scheme: light; }
   body { padding: 0; max-width: none; font-size: 10pt; }
-  nav { display: none; }
+  nav, .save { display: none; }
   .scroll { overflow: visible; }
   table { width: auto; font-size: 8pt; }
   th, td { padding: 0.2rem 0.4rem; }
@@ -93,15 +100,29 @@ class Page:
         self._headings: list[str] = []
         self._parts: list[str] = []
         self._figures: list[str] = []
+        self._folded = False
 
-    def heading(self, text: str) -> None:
+    def heading(self, text: str, *, folded: bool = False) -> None:
         """Starts a section.
 
         Args:
             text: its heading.
+            folded: whether the section is closed until one clicks on its heading, or on a link to it; it is printed
+                all the same.
         """
+        self._close()
         self._headings.append(text)
-        self._add(f'<h2 id="section-{len(self._headings)}">{html.escape(text)}</h2>')
+        name, head = f"section-{len(self._headings)}", html.escape(text)
+        self._folded = folded
+        if folded:
+            self._add(f'<details class="section" id="{name}">\n<summary><h2>{head}</h2></summary>')
+        else:
+            self._add(f'<h2 id="{name}">{head}</h2>')
+
+    def _close(self) -> None:
+        if self._folded:
+            self._add("</details>")
+            self._folded = False
 
     def text(self, text: str) -> None:
         """Adds a paragraph.
@@ -111,13 +132,15 @@ class Page:
         """
         self._add(f"<p>{html.escape(text)}</p>")
 
-    def items(self, texts: Sequence[str]) -> None:
+    def items(self, texts: Sequence[str], *, folded: str = "") -> None:
         """Adds a list of sentences.
 
         Args:
             texts: plain words, one entry each.
+            folded: what to click on to see them; without it they stand open.
         """
-        self._add("<ul>\n" + "\n".join(f"<li>{html.escape(text)}</li>" for text in texts) + "\n</ul>")
+        listed = "<ul>\n" + "\n".join(f"<li>{html.escape(text)}</li>" for text in texts) + "\n</ul>"
+        self._add(f"<details><summary>{html.escape(folded)}</summary>\n{listed}\n</details>" if folded else listed)
 
     def figure(self, svg: str, caption: str = "", notes: Sequence[str] = ()) -> None:
         """Adds a figure; figures that follow one another stand side by side where the page is wide enough.
@@ -129,7 +152,8 @@ class Page:
         """
         below = f"<p>{html.escape(caption)}</p>" if caption else ""
         if notes:
-            below += f"<ul>{''.join(f'<li>{html.escape(note)}</li>' for note in notes)}</ul>"
+            listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+            below += f"<details><summary>In numbers</summary><ul>{listed}</ul></details>"
         below = below and f"<figcaption>{below}</figcaption>"
         self._figures.append(f"<figure>{svg}{below}</figure>")
 
@@ -148,9 +172,10 @@ class Page:
         Returns:
             The whole HTML document.
         """
+        self._close()
         self._flush_figures()
         # Only this very script may run, even if something else slipped in.
-        digest = base64.b64encode(hashlib.sha256(SORT_SCRIPT.encode()).digest()).decode()
+        digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
         policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
         links = "\n".join(
             f'<a href="#section-{number}">{html.escape(text)}</a>'
@@ -166,7 +191,7 @@ class Page:
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{title}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
             f'<h1>{title}</h1>\n{lines}{lead}<nav aria-label="Sections">{links}</nav>\n<main>\n{parts}\n</main>\n'
-            f"<script>{SORT_SCRIPT}</script>\n</body>\n</html>\n"
+            f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
         )
 
     def write(self, path: str | os.PathLike) -> Path:

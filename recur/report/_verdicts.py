@@ -51,6 +51,7 @@ def verdict_rows(summaries: Sequence[Record], fields: Sequence[str]) -> list[dic
             "steps until 1/1,000,000": _horizon(summary, "horizon_1e-6_steps"),
             "λ₁ (nats a step)": summary.get("lyapunov_nats_per_step"),
             "ln κ (nats a step)": summary.get("condition_slope_nats_per_step"),
+            "gates that saturate": summary.get("gates_that_saturate"),
             "verdict": clean(summary["verdict"], 200),
         }
         for summary in summaries

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from report_html import Reader
 from report_rows import lag_curve, series, spread, summary
 
 from recur import report
@@ -173,3 +174,19 @@ def test_figures_for_papers_cut_nothing_and_nothing_collides(width, tmp_path):
     after = boxes(figure)
     for text, box in before.items():
         np.testing.assert_allclose(after[text].bounds, box.bounds, atol=0.5)
+
+
+def test_one_screen_answers_and_the_rest_is_folded_and_can_be_linked_to(tmp_path):
+    rows = [row for cell in ("gru", "lstm") for row in (lag_curve(cell, -0.1, 60), summary(cell, -0.1, 60, "vanishes"))]
+    rows += [lag_curve("gru", -0.1, 60, "input"), {"kind": "run", "config": {"hidden_size": 64, "input": "text"}}]
+    page = report.gradient_page(rows, tmp_path).read_text(encoding="utf-8")
+    assert '<p class="measured">64 units; text input</p>' in page
+    reader = Reader(page)
+    assert reader.open == []
+    folded = [attributes["id"] for tag, attributes in reader.tags if tag == "details" and "id" in attributes]
+    links = [attributes["href"][1:] for tag, attributes in reader.tags if tag == "a"]
+    assert set(folded) < set(links)
+    # The verdicts and the first plots stand open.
+    assert links[:2] == ["section-1", "section-2"]
+    assert not {"section-1", "section-2"} & set(folded)
+    assert "beforeprint" in page
