@@ -19,8 +19,8 @@ _LENGTHS = (
     "lines lie on each other, the lag alone decides, not the length of the sequence."
 )
 _VERDICTS = (
-    "Medians over seeds (in a diagnosis over sequences), in brackets 10th and 90th percentile. Rate: slope of the log norm. λ₁: largest Lyapunov "
-    "exponent. ln κ: growth of the log condition number."
+    "Medians over seeds (in a diagnosis over sequences), in brackets 10th and 90th percentile. Rate: slope of the log "
+    "norm. λ₁: largest Lyapunov exponent. ln κ: growth of the log condition number."
 )
 _FIRST = "Plots to see first"
 _SECTION_OF = {"lag_adjoint": LAGS, "lag_input": LAGS, "lengths": LENGTHS, "parameter_norms": PARAMETERS}
