@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recur import report
+from recur.runs._machine import writable_folder
 
 Record = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Journal:
     def __init__(self, folder: str | os.PathLike | None, run: Record, names: Iterable[str]) -> None:
         self._order = list(names)
         self._blocks: dict[str, list[Record]] = {}
-        self._path = None if folder is None else _writable(folder) / "records.jsonl"
+        self._path = None if folder is None else writable_folder("out", folder) / "records.jsonl"
         if self._path is not None:
             self._blocks = _finished(self._path, run, set(self._order))
             report.write_jsonl(self._path, [run, *self.rows()])
@@ -83,15 +83,3 @@ def _finished(path: pathlib.Path, run: Record, names: set[str]) -> dict[str, lis
                 found[row["job"]] = block
             block = []
     return found
-
-
-def _writable(folder: str | os.PathLike) -> pathlib.Path:
-    made = pathlib.Path(folder).absolute()
-    try:
-        made.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=made).close()
-    except OSError as error:
-        raise ValueError(
-            f"out: expected a folder that can be written, got {os.fspath(folder)!r}: {error.strerror}; give another"
-        ) from None
-    return made

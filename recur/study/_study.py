@@ -13,10 +13,10 @@ from flax import nnx
 from recur import cells, report
 from recur._checks import brief, check_positive
 from recur._types import Array, Float
+from recur.runs._machine import facts
 from recur.study import _inputs, _journal
 from recur.study._config import PRESETS, Config
 from recur.study._executors import Failure, run_all
-from recur.study._facts import facts
 from recur.study._jobs import Done, Spec, forget, jobs_of, make_spec, perform, precision, setup_of
 from recur.study.parts import PARTS
 from recur.study.parts._setup import Given
