@@ -82,6 +82,11 @@ def tangent_map(
     cell: Cell, prepared: Any, before: State, projected: Any, *, declared: bool = True
 ) -> Callable[[State], State]:
     """Returns ``ds -> J ds`` of the step that leaves the state `before`."""
+    if _only_reverse(cell):
+        raise ValueError(
+            f"cell: expected a step whose derivative is known forwards, got {cell!r}, which holds a function with "
+            f"jax.custom_vjp; declare that function by jax.custom_jvp"
+        )
     if not (declared and isinstance(cell, PointwiseCell)):
         return jax.linearize(lambda state: cell.advance(prepared, state, projected), before)[1]
     kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
@@ -95,5 +100,12 @@ def tangent_map(
 
 def adjoint_map(cell: Cell, prepared: Any, before: State, projected: Any) -> Callable[[State], State]:
     """Returns ``delta -> J^T delta`` of the step that leaves the state `before`."""
-    pull = jax.linear_transpose(tangent_map(cell, prepared, before, projected), before)
+    if _only_reverse(cell):
+        pull = jax.vjp(lambda state: cell.advance(prepared, state, projected), before)[1]
+    else:
+        pull = jax.linear_transpose(tangent_map(cell, prepared, before, projected), before)
     return lambda adjoint: pull(adjoint)[0]
+
+
+def _only_reverse(cell: Cell) -> bool:
+    return isinstance(cell, PointwiseCell) and cell.structure.only_reverse

@@ -106,3 +106,28 @@ def test_lru_refuses_radii_that_are_no_ring(r_min, r_max):
         cells.lru(4, r_min=r_min, r_max=r_max)
     with pytest.raises(ValueError, match="max_phase"):
         cells.lru(4, max_phase=0.0)
+
+
+@jax.custom_vjp
+def spike(v):
+    return (v > 0).astype(v.dtype)
+
+
+spike.defvjp(lambda v: (spike(v), v), lambda v, cotangent: (cotangent / (1 + v * v),))
+
+
+def test_a_surrogate_gradient_is_measured_backwards_and_refused_forwards(key, x64):
+    cell = recur.cells.pointwise(state=("h",), gates={"n": spike})(lambda gate, state: {"h": gate.n + 0.5 * state.h})(3)
+    params, xs = cell.init(key, 2, jnp.float64), jax.random.normal(key, (4, 2), jnp.float64)
+
+    def last(start):
+        state = start
+        for x in xs:
+            state, output = cell.step(params, state, x)
+        return jnp.sum(output) / jnp.sqrt(3.0)
+
+    gradient = jax.grad(last)(cell.initial_state((), jnp.float64)).h
+    found = recur.flow.adjoint_log_norms(cell, params, xs)
+    np.testing.assert_allclose(found[-1], jnp.log(jnp.linalg.norm(gradient)), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"cell: expected .* forwards, got .*custom_vjp; declare"):
+        recur.flow.lyapunov_spectrum(cell, params, xs)
