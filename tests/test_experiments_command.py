@@ -67,7 +67,7 @@ def test_wrong_flags_end_with_code_2_and_one_line(tmp_path):
 
 
 def test_a_cpu_is_split_into_devices():
-    code = "from experiments import _machine; _machine.split_cpu(3); import jax; print(jax.device_count())"
+    code = "from recur.runs import _machine; _machine.split_cpu(3); import jax; print(jax.device_count())"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "3", done.stderr
@@ -145,6 +145,6 @@ def test_the_first_signal_asks_and_the_second_acts(number, code, capsys):
 def test_tensorboard_files_need_no_torch():
     """Which tensorboardX imports where it is installed."""
     pytest.importorskip("tensorboardX")
-    code = "import sys; from experiments import _history; _history._tensorboard(); print('torch' in sys.modules)"
+    code = "import sys; from recur.runs import _history; _history._tensorboard(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

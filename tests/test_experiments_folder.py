@@ -73,7 +73,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 
 
 def test_a_lock_ends_with_its_process(tmp_path):
-    code = "import sys, time; from experiments import _lock\nwith _lock.alone_in(sys.argv[1]): print(1); time.sleep(99)"
+    code = "import sys, time; from recur.runs import _lock\nwith _lock.alone_in(sys.argv[1]): print(1); time.sleep(99)"
     command = [sys.executable, "-u", "-c", code, str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

@@ -150,7 +150,7 @@ def test_numbers_that_go_wrong_end_a_script_with_code_1(tmp_path):
 
 
 def test_the_flag_of_xla_is_set_before_jax_begins():
-    code = "import os; from experiments import _machine as m; m.be_deterministic(); print(os.environ['XLA_FLAGS'])"
+    code = "import os; from recur.runs import _machine as m; m.be_deterministic(); print(os.environ['XLA_FLAGS'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

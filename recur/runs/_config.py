@@ -95,7 +95,7 @@ class CellConfig:
         if not self.workdir:
             raise ValueError("workdir: expected a folder, got ''")
         if len(set(self.cell_names)) < len(self.cell_names):
-            raise ValueError(f"cell: expected each cell once, got {self.cell!r}")
+            raise ValueError(f"cell: expected cells each once, got {self.cell!r}")
         if not isinstance(self.cell, cells.Cell):
             for name in self.cell_names:
                 cells.find_factory(name)
