@@ -16,7 +16,11 @@ EXTRAS := test$(if $(PEERS),$(comma)peers)
 BASE_STAMP := $(VENV)/.installed-report-data
 TEST_STAMP := $(VENV)/.installed-test$(if $(PEERS),-peers)
 
-.PHONY: report test test-slow fuzz lint format clean
+.DEFAULT_GOAL := help
+.PHONY: help report test test-slow fuzz lint format clean
+
+help:
+	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
 
 report: $(BASE_STAMP)
 	$(PY) -m benchmarks.gradient_norms --preset=$(PRESET) --out=$(OUT) $(ARGS)
