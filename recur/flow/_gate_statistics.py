@@ -9,7 +9,6 @@ from recur._types import Array, Bool, Float, Int, Params, State
 from recur.cells import Cell, PointwiseCell
 from recur.cells._stacked import StackedCell
 from recur.engines._programs import compiled
-from recur.flow._sequences import FlaggedCell
 from recur.flow._trajectory import mark_not_finite, trajectory
 
 MARGIN = 0.1
@@ -97,7 +96,7 @@ def gate_statistics(
             "declare the activation in gates={...}"
         )
     measured = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse)
-    resets = measured.xs[2] if isinstance(measured.cell, FlaggedCell) else None
+    resets = measured.xs[2] if measured.cell.flagged else None
     arrays = (measured.params, measured.features, measured.visited, measured.counts, resets)
     found = _statistics(cell, *arrays)
     # In the order of the declaration, which jit does not keep.

@@ -14,21 +14,26 @@ import jax.numpy as jnp
 from recur._checks import as_array, as_flags, as_whole_numbers, check_bool, check_shape
 from recur._types import Array, Float, Params, PyTree, State
 from recur.cells import Cell
+from recur.flow._faithful import faithful
 
 Align = Literal["end", "start", "none"]
 
 
-@dataclasses.dataclass(frozen=True)
-class FlaggedCell(Cell):
-    """A cell whose inputs say which steps count, and at which a new sequence begins.
+@dataclasses.dataclass(frozen=True, repr=False)
+class MeasuredCell(Cell):
+    """A cell as it is measured: its derivatives keep saturated units, its inputs may say which steps count.
 
     Args:
         cell: The cell.
+        flagged: Whether inputs are ``(x, counts, resets)``.
         through: Whether differences of the state pass a reset, as if each sequence went on from the last one's.
+        faithful: Whether derivatives come from what stands before an activation (`recur.flow._faithful`).
     """
 
     cell: Cell
+    flagged: bool = False
     through: bool = False
+    faithful: bool = True
 
     def init(self, key: Any, input_size: int, dtype: Any = jnp.float32) -> Params:
         """Draws the parameters of the cell."""
@@ -42,23 +47,32 @@ class FlaggedCell(Cell):
         """Returns what the cell prepares."""
         return self.cell.prepare(params)
 
-    def project(self, params: Any, xs: tuple) -> Any:
+    def project(self, params: Any, xs: PyTree) -> Any:
         """Returns the cell's share without the state, and the flags."""
+        if not self.flagged:
+            return self.cell.project(params, xs)
         x, counts, resets = xs
         return self.cell.project(params, x), counts, resets
 
-    def advance(self, params: Any, state: State, projected: tuple) -> State:
+    def advance(self, params: Any, state: State, projected: Any) -> State:
         """Returns the next state."""
+        advance = faithful(self.cell.advance) if self.faithful else self.cell.advance
+        if not self.flagged:
+            return advance(params, state, projected)
         own, counts, resets = projected
         fresh = self.cell.initial_state(counts.shape, jax.tree.leaves(state)[0].dtype)
         if self.through:
             fresh = jax.tree.map(lambda new, old: old + jax.lax.stop_gradient(new - old), fresh, state)
-        after = self.cell.advance(params, _pick(resets, fresh, state), own)
+        after = advance(params, _pick(resets, fresh, state), own)
         return _pick(counts, after, state)
 
     def output(self, state: State) -> Float[Array, "*B H"]:
         """Reads what the cell reads."""
         return self.cell.output(state)
+
+    def __repr__(self) -> str:
+        """Shows the cell."""
+        return repr(self.cell)
 
 
 class Sequences(NamedTuple):
@@ -85,7 +99,7 @@ class Sequences(NamedTuple):
         return None if self.counts is None else self.counts.sum(0)
 
     def inputs(self) -> PyTree:
-        """Returns what `FlaggedCell` reads, flags as numbers so that all of it has derivatives."""
+        """Returns what a flagged `MeasuredCell` reads, flags as numbers so that all of it has derivatives."""
         shape = jax.tree.leaves(self.xs)[0].shape[:-1]
         counts = jnp.ones(shape) if self.counts is None else self.counts.astype(jnp.float32)
         resets = jnp.zeros(shape) if self.resets is None else self.resets.astype(jnp.float32)

@@ -1,5 +1,6 @@
-"""The linear map of one step: from the cell's declaration where it is pointwise, else from JAX."""
+"""The linear map of one step."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from recur._types import Array, Bool, Float, Int, Params, State
 from recur.cells import Cell, PointwiseCell
+from recur.flow._sequences import MeasuredCell
 from recur.flow._trajectory import mark_not_finite, over_batch, trajectory
 
 
@@ -26,13 +28,9 @@ def jacobians(
 ) -> Float[Array, "T n n *B"]:
     """Returns the Jacobian of every step, ``J_t = ds_t / ds_{t-1}`` of the whole state (h and c, all layers).
 
-    Of a pointwise cell it is put together from the declaration: for fields a and b of the state, each of H units,
-
-        J_t[a, b] = diag(d a / d b) + [b is h] sum_g diag(d a / d r_g) U_g^T,   r_g = h_{t-1} U_g
-
-    which keeps the diagonal parts apart from the dense ones. Any other cell is differentiated by JAX. Row i, column j
-    is the derivative of entry i of the new state with respect to entry j of the old one; entries are the fields one
-    after the other, as `jax.flatten_util.ravel_pytree` lays them out.
+    Units that are saturated keep their derivative: tanh and sigmoid are differentiated from what they are applied to,
+    not from their rounded value. Row i, column j is the derivative of entry i of the new state with respect to entry j
+    of the old one; entries are the fields one after the other, as `jax.flatten_util.ravel_pytree` lays them out.
 
     Args:
         cell: The recurrence.
@@ -43,7 +41,7 @@ def jacobians(
         mask: Which steps count, wherever they stand; in place of `lengths`.
         reset: Where a new sequence begins, from the cell's own initial state: the Jacobian there is zero.
         reverse: Whether the last step is taken first.
-        declared: Whether to use the declaration of a pointwise cell; without it JAX differentiates every cell.
+        declared: False for the derivatives that JAX forms, from rounded values, in which saturated units are lost.
 
     Returns:
         Jacobians ``[T, n, n, *B]``, n numbers in the state. Memory T n^2: for long sequences of wide cells take
@@ -61,13 +59,14 @@ def jacobians(
         [[0.5, 0.0], [0.0, 0.5]]
     """
     found = trajectory(cell, params, xs, initial_state, lengths, mask, reset, reverse, align="none")
-    cell, params, xs, visited, _ = found
+    _, params, xs, visited, _ = found
+    cell = dataclasses.replace(found.cell, faithful=declared)
     prepared = cell.prepare(params)
 
     def one(projected: Any, visited: State) -> jax.Array:
         def step(before: State, projected: Any) -> jax.Array:
             flat, unravel = ravel_pytree(before)
-            push = tangent_map(cell, prepared, before, projected, declared=declared)
+            push = tangent_map(cell, prepared, before, projected)
             return jax.vmap(lambda v: ravel_pytree(push(unravel(v)))[0], out_axes=1)(
                 jnp.eye(flat.size, dtype=flat.dtype)
             )
@@ -78,24 +77,14 @@ def jacobians(
     return over_batch(one, found.batch_axes, in_axes=(1, 1), out_axes=3)(cell.project(prepared, xs), visited)
 
 
-def tangent_map(
-    cell: Cell, prepared: Any, before: State, projected: Any, *, declared: bool = True
-) -> Callable[[State], State]:
+def tangent_map(cell: Cell, prepared: Any, before: State, projected: Any) -> Callable[[State], State]:
     """Returns ``ds -> J ds`` of the step that leaves the state `before`."""
     if _only_reverse(cell):
         raise ValueError(
             f"cell: expected a step whose derivative is known forwards, got {cell!r}, which holds a function with "
             f"jax.custom_vjp; declare that function by jax.custom_jvp"
         )
-    if not (declared and isinstance(cell, PointwiseCell)):
-        return jax.linearize(lambda state: cell.advance(prepared, state, projected), before)[1]
-    kept = cell.keep(projected, cell.recurrent_share(prepared, before[0]))
-
-    def push(tangent: State) -> State:
-        share = cell.recurrent_share(prepared, tangent[0])
-        return cell.update_tangent(prepared, before, projected, kept, None, tangent, share, None)
-
-    return push
+    return jax.linearize(lambda state: cell.advance(prepared, state, projected), before)[1]
 
 
 def adjoint_map(cell: Cell, prepared: Any, before: State, projected: Any) -> Callable[[State], State]:
@@ -108,4 +97,5 @@ def adjoint_map(cell: Cell, prepared: Any, before: State, projected: Any) -> Cal
 
 
 def _only_reverse(cell: Cell) -> bool:
-    return isinstance(cell, PointwiseCell) and cell.structure.only_reverse
+    own = cell.cell if isinstance(cell, MeasuredCell) else cell
+    return isinstance(own, PointwiseCell) and own.structure.only_reverse

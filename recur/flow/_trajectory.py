@@ -10,14 +10,14 @@ import numpy as np
 from recur._types import Array, Bool, Float, Params, PyTree, State
 from recur.cells import Cell
 from recur.engines import Scan, unroll
-from recur.flow._sequences import Align, FlaggedCell, Sequences, read_sequences
+from recur.flow._sequences import Align, MeasuredCell, Sequences, read_sequences
 
 
 class Trajectory(NamedTuple):
     """A run to be measured. Parameters and inputs in float32 or better, as a gradient has the dtype of its argument.
 
     Args:
-        cell: The cell, or one wrapped around it that reads flags beside its inputs.
+        cell: The cell as it is measured.
         params: The cell's parameters.
         xs: What the cell reads, leaves ``[T, *B, ...]``.
         visited: All states, the initial one first, leaves ``[T + 1, *B, ...]``.
@@ -91,7 +91,7 @@ def trajectory(
     if not traced and not bool(_all_finite(visited)):
         _say_where(cell, visited)
     inputs = at_least_float32(sequences.inputs() if sequences.flagged else sequences.xs)
-    wrapped = FlaggedCell(cell, through) if sequences.flagged else cell
+    wrapped = MeasuredCell(cell, sequences.flagged, through)
     return Trajectory(wrapped, at_least_float32(params), inputs, visited, sequences.counts)
 
 
