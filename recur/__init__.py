@@ -4,9 +4,8 @@ import importlib
 from types import ModuleType
 
 from recur import cells, engines, flow
+from recur._version import __version__ as __version__
 from recur.engines import unroll
-
-__version__ = "0.2.0"
 
 __all__ = [
     "cells",

@@ -10,17 +10,19 @@ import pathlib
 import pkgutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 import recur
 
 ROOT = pathlib.Path(recur.__file__).parent
-BASE = {"_types", "_checks", "_files"}
+BASE = {"_types", "_checks", "_files", "_version"}
 
 # What a part of the package may import of recur: names of modules, or packages as a whole.
 ALLOWED = {
     "_types": set(),
+    "_version": set(),
     "_checks": set(),
     "_files": set(),
     "cells": BASE,
@@ -196,3 +198,10 @@ def test_init_files_only_re_export(name):
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         assert exports or docstring or isinstance(node, ast.ImportFrom), ast.unparse(node)
         assert not isinstance(node, ast.ImportFrom) or len(node.names) == 1, ast.unparse(node)
+
+
+def test_one_version():
+    pyproject = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pyproject["project"]["version"] == recur.__version__
+    assert pyproject["project"]["name"] == "recur-jax"
+    assert {"cells", "check", "flow", "runs", "study"} <= set(dir(recur))

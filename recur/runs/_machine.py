@@ -1,7 +1,6 @@
 """What a script asks of the machine before it begins: a folder to write in, and facts for the record."""
 
 import atexit
-import contextlib
 import ctypes
 import functools
 import gc
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from recur._version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 QUIET = {"capture_output": True, "text": True, "timeout": 10}
@@ -143,20 +144,12 @@ def facts() -> dict[str, Any]:
         "git": _revision(Path(__file__)),
         "caller_git": _revision(_caller()),
         "versions": {
-            "recur": recur_version(),
+            "recur": __version__,
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in PACKAGES},
         },
         "device": f"{jax.device_count()} x {device.platform}: {device.device_kind}, {os.cpu_count()} CPU cores",
     }
-
-
-def recur_version() -> str | None:
-    """Returns the version that is installed; None where the code is run from a folder that is not."""
-    for name in ("recur-jax", "recur"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(name)
-    return None
 
 
 def _caller() -> Path | None:

@@ -1,6 +1,5 @@
 """What a checkpoint says besides its arrays: number of the layout, progress, configuration, score."""
 
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from recur._version import __version__
 from recur.train import _manifest
 from recur.train._json import as_json, from_json
 from recur.train._records import Progress
@@ -47,7 +47,7 @@ def to_json(stored: Stored) -> dict[str, Any]:
     progress = stored.progress._replace(history=[], position=None).to_json()
     return {
         "layout": LAYOUT,
-        "recur": importlib.metadata.version("recur"),
+        "recur": __version__,
         "config": stored.config,
         "score": stored.score,
         "fingerprint": stored.fingerprint,
@@ -76,10 +76,9 @@ def read_about(folder: Path) -> Stored:
             return _from_json(fields, layout)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise DamagedError(f"{path}: not what was written ({type(error).__name__}: {error})") from None
-    version = importlib.metadata.version("recur")
     raise ValueError(
-        f"{folder}: checkpoint of layout {layout}, written by recur {fields.get('recur')}; this one, {version}, reads "
-        f"layouts 1 to {LAYOUT}; install that one, or train in another folder"
+        f"{folder}: checkpoint of layout {layout}, written by recur {fields.get('recur')}; this one, {__version__}, "
+        f"reads layouts 1 to {LAYOUT}; install that one, or train in another folder"
     )
 
 
