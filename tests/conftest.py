@@ -1,6 +1,7 @@
 """Settings that every test runs under, and the fixtures that all share."""
 
 import os
+import pathlib
 
 # Before JAX or torch start: two test processes share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +20,19 @@ hypothesis.settings.register_profile("nightly", print_blob=True, **_COMMON)
 hypothesis.settings.load_profile("default-suite")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+MANY_MAPS = 20_000
+"""Of the 65,530 areas of memory that Linux lets a process have: each compiled program takes some."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_programs():
+    """Drops compiled programs where a process has gathered so many that the next one may not find room."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_a_full_disk_ends_a_run_in_one_line(whole, tmp_path):
 
 def test_a_folder_says_how_its_run_was_made(whole):
     config = json.loads((whole[0] / "config.json").read_text())
-    assert set(config) == {"experiment", "config", "command", "git", "versions", "device", "seeds"}
+    assert set(config) == {"experiment", "config", "command", "git", "caller_git", "versions", "device", "seeds"}
     assert config["seeds"] == [0]
     assert config["command"] == sys.orig_argv
     assert config["device"].startswith("1 x cpu: ")

@@ -204,12 +204,12 @@ def test_wrong_values_and_files_are_found_before_anything_is_written(tmp_path):
         (adding, {"data": few}, "items: expected at least 10"),
         (adding, {"eval_data": wide}, r"array 'x'|array 'y'"),
         (temporal_order, {"relevant": 4}, "relevant: expected 2 .* or 3"),
-        (temporal_order, {"data": few}, "few.npz, array 'x': expected shape"),
-        (copy_memory, {"eval_data": few}, "few.npz, array 'x': expected shape"),
-        (sequential_digits, {"data": wide}, "wide.npz, array 'x': expected shape"),
+        (temporal_order, {"data": few}, "few.npz: array 'x': expected shape"),
+        (copy_memory, {"eval_data": few}, "few.npz: array 'x': expected shape"),
+        (sequential_digits, {"data": wide}, "wide.npz: array 'x': expected shape"),
         (sequential_digits, {"eval_data": short}, "short.npz, array 'x': expected shape"),
         (video, {"cover": 2.0}, "cover: expected a probability"),
-        (video, {"data": few}, "few.npz, array 'x': expected shape"),
+        (video, {"data": few}, "few.npz: array 'x': expected shape"),
     ):
         with pytest.raises(ValueError, match=message):
             experiment.train(config(experiment, tmp_path / "run", **options))

@@ -13,7 +13,7 @@ from recur._checks import check_number
 from recur._types import Array, Float, PyTree
 from recur.train._loss import RESERVED, Loss, Metrics, call_loss, check_loss
 from recur.train._nonfinite import rate_factor
-from recur.train._state import TrainState, loss_key
+from recur.train._state import TrainState, check_optimizer, loss_key
 
 SMALL = 2**16
 """Entries up to which an array is summed over devices together with others."""
@@ -74,7 +74,8 @@ def make_step(
         The decay of early steps: `tf.train.ExponentialMovingAverage`, TensorFlow 1.
     """
     clip_norm = check_clipping(clip_norm, ema_decay)
-    return step_of(loss, seeing(optimizer.update, sees_loss(optimizer)), clip_norm, ema_decay, axis_name)
+    update = check_optimizer(optimizer)
+    return step_of(loss, seeing(update, sees_loss(optimizer)), clip_norm, ema_decay, axis_name)
 
 
 def sees_loss(optimizer: Any) -> bool:

@@ -94,7 +94,7 @@ def test_failures_come_first_and_end_the_command_with_code_1(tmp_path, monkeypat
         ({"cells": ()}, "cells: expected distinct names"),
         ({"cells": ("lstm", "lstm")}, "cells: expected distinct names"),
         ({"seed": -1}, "seed: expected 0 <= seed"),
-        ({"cells": ("elmann",)}, "cells: expected names among"),
+        ({"cells": ("elmann",)}, "did you mean .elman"),
         ({"cells": ("recur.cells:stacked",)}, "cells: expected recur.cells:stacked to take a hidden size alone"),
         ({"cells": ("recur.cells:Constant",)}, "cells: expected recur.cells:Constant to return a recur.cells.Cell"),
     ],
@@ -121,7 +121,7 @@ def test_the_command_ends_with_2_and_one_line(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert "cells: expected names among" in done.stderr
+    assert "did you mean 'elman'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

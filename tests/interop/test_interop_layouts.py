@@ -94,7 +94,7 @@ def test_missing_peer_names_the_extra(peer, monkeypatch):
 
     monkeypatch.setitem(sys.modules, peer, None)
     rnn = recur.nn.RNN(recur.cells.elman(2), 2, rngs=nnx.Rngs(0))
-    with pytest.raises(ImportError, match=rf"to_{peer}: expected {peer} to be installed.*recur\[peers\]"):
+    with pytest.raises(ImportError, match=rf"to_{peer}: expected {peer} to be installed.*recur-jax\[peers\]"):
         getattr(interop, f"to_{peer}")(rnn)
 
 
