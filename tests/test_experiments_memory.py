@@ -207,7 +207,7 @@ def test_wrong_values_and_files_are_found_before_anything_is_written(tmp_path):
         (temporal_order, {"data": few}, "few.npz: array 'x': expected shape"),
         (copy_memory, {"eval_data": few}, "few.npz: array 'x': expected shape"),
         (sequential_digits, {"data": wide}, "wide.npz: array 'x': expected shape"),
-        (sequential_digits, {"eval_data": short}, "short.npz, array 'x': expected shape"),
+        (sequential_digits, {"eval_data": short}, "short.npz: array 'x': expected shape"),
         (video, {"cover": 2.0}, "cover: expected a probability"),
         (video, {"data": few}, "few.npz: array 'x': expected shape"),
     ):
