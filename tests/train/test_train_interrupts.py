@@ -47,6 +47,15 @@ def evaluate(loss):
     return train.evaluate_batches(loss, jnp.ones(3), [X])
 
 
+@pytest.fixture
+def usual_handler():
+    """Python's own: a shell lets what it starts in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_handler")
 @pytest.mark.parametrize("run", [fit, fit_batches, evaluate])
 def test_an_interrupt_while_compiling_is_raised_after_it(run):
     seen, before = [], signal.getsignal(signal.SIGINT)
